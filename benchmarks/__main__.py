@@ -1,0 +1,112 @@
+"""Measures what the pipeline costs beside the plain way of doing the same; prints a table and writes JSON."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.servers import Servers
+
+#: What can be measured, and how each is explained.
+BENCHMARKS = {
+    "intake": "POST of an order, against a bare DRF view that inserts the same rows and no event",
+    "relay": "publishing from a full outbox, against the same messages without a database",
+    "consume": "a consumer that writes one row, against a Celery task with an inbox of its own",
+    "reserve_stock": "inventory's reservation in batches, against one event per transaction",
+    "end_to_end": "from POST to CONFIRMED, against on_commit(task.delay)",
+}
+PACKAGES = ("django", "djangorestframework", "celery", "kombu", "amqp", "psycopg", "granian")
+
+
+def main() -> None:
+    arguments = parse()
+    console = Console(stderr=True)
+    # Unwinds what runs, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
+    servers = Servers(arguments.addresses)
+    report: dict[str, Any] = {"machine": machine(), "versions": versions(servers), "results": []}
+    try:
+        with servers.template():
+            for name in BENCHMARKS:
+                if name in (arguments.names or BENCHMARKS):
+                    console.print(f"{name}: {BENCHMARKS[name]}")
+                    report["results"] += measure(servers, name, quick=arguments.quick)
+    except subprocess.CalledProcessError as failed:
+        console.print(f"bench: {' '.join(failed.cmd[1:])} ended with code {failed.returncode}: the lines above say why.")
+        sys.exit(2)
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    Console().print(table(report["results"]))
+    print(f"Written to {arguments.output}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all if none is given: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it runs, and measures nothing")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: .local/bench.json")
+    parser.add_argument("--addresses", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(f"{', '.join(sorted(unknown))}: no such benchmark. There are {', '.join(BENCHMARKS)}.")
+    return arguments
+
+
+def measure(servers: Servers, name: str, *, quick: bool) -> list[dict[str, Any]]:
+    lab = f"bench_{name}"
+    with servers.laboratory(lab):
+        printed = servers.python("-m", "benchmarks.run", name, "quick" if quick else "full", lab=lab)
+    results: list[dict[str, Any]] = json.loads(printed)
+    return results
+
+
+def machine() -> dict[str, Any]:
+    cpus = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    return {
+        "cores": os.cpu_count(),
+        "cpu": cpus[0] if cpus else platform.machine(),
+        "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "system": platform.platform(),
+        # Above zero, others use it too: read the ratios, not the figures.
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def versions(servers: Servers) -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        **servers.versions(),
+    }
+
+
+def table(results: list[dict[str, Any]]) -> Table:
+    shown = Table(title="Ratios are better when higher")
+    shown.add_column("what")
+    for heading in ("ours", "baseline", "unit", "ratio", "wanted", "holds"):
+        shown.add_column(heading, justify="right")
+    for result in results:
+        wanted, holds = result["wanted"], result["holds"]
+        shown.add_row(
+            result["name"],
+            f"{result['ours']:,.1f}",
+            f"{result['baseline']:,.1f}",
+            result["unit"],
+            f"{result['ratio']:.2f}",
+            "" if wanted is None else f"≥ {wanted:.2f}",
+            "" if holds is None else "yes" if holds else "NO",
+            style="bold red" if holds is False else "",
+        )
+    return shown
+
+
+if __name__ == "__main__":
+    main()

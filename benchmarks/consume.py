@@ -1,0 +1,55 @@
+"""How fast a full queue is worked off by a consumer that writes one row, exactly once."""
+
+import json
+
+from django.db import connection
+
+from benchmarks import broker, plain
+from benchmarks.events import OrderTallied
+from benchmarks.measure import Result, alternate, middle
+from benchmarks.models import Tally
+from benchmarks.samples import order_message
+from benchmarks.work import our_worker, work_off
+
+
+def run(*, quick: bool) -> list[Result]:
+    many, few, rounds = (300, 100, 1) if quick else (10_000, 3_000, 3)
+    broker.declare()
+    rates = alternate(
+        rounds, lambda: by_us("bench.tally", many), lambda: by_celery(few), lambda: by_us("bench.tally_list", many)
+    )
+    each, celery, as_list = (middle(side) for side in rates)
+    return [
+        Result("consume", each, celery, "events/s", wanted=4.0),
+        Result("consume_list", as_list, celery, "events/s"),
+    ]
+
+
+def by_us(consumer: str, count: int) -> float:
+    """Events per second of one of our consumers."""
+    empty()
+    broker.send([order_message(OrderTallied, consumer) for _ in range(count)])
+    rate = work_off(our_worker(consumer), queue=consumer, count=count, inbox="processed_event")
+    check(count)
+    return rate
+
+
+def by_celery(count: int) -> float:
+    """Events per second of the plain Celery task."""
+    empty()
+    for _ in range(count):
+        plain.tally.delay(json.loads(order_message(OrderTallied, plain.TALLY).body))
+    rate = work_off(plain.worker(plain.TALLY), queue=plain.TALLY, count=count, inbox="benchmarks_plaininbox")
+    check(count)
+    return rate
+
+
+def empty() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE processed_event, benchmarks_plaininbox, benchmarks_tally")
+
+
+def check(count: int) -> None:
+    """A figure counts only if each event had its effect once."""
+    if Tally.objects.count() != count:
+        raise RuntimeError(f"{Tally.objects.count()} rows for {count} events.")

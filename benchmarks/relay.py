@@ -1,0 +1,135 @@
+"""How fast a full outbox empties, against publishing the same messages without a database."""
+
+from collections.abc import Sequence
+from time import monotonic, sleep
+
+from django.conf import settings
+from django.db import connection, transaction
+from kombu import Connection
+
+from benchmarks import broker
+from benchmarks.events import OrderFanned
+from benchmarks.measure import Result, alternate, ask, middle, until
+from benchmarks.processes import Running, procfile, running
+from benchmarks.samples import order_event
+from eventbus.confirms import ConfirmingPublisher, Outgoing
+from eventbus.contracts import WireFields
+from eventbus.publishing import publish
+from eventbus.relay import BATCH
+from eventbus.wire import to_message
+
+QUEUES = [f"fan.out_{number}" for number in range(1, 5)]
+MEMORY_LIMIT_MB = 150
+
+STORED = """
+SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
+       data::text
+FROM event WHERE type = %s ORDER BY id LIMIT %s
+"""
+# Through publish() a million would take minutes. The id begins with the time, as a UUIDv7 does.
+FILL = """
+WITH new AS MATERIALIZED (
+    SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+            || substr(replace(gen_random_uuid()::text, '-', ''), 13))::uuid AS id
+    FROM generate_series(1, %s)
+), archived AS (
+    INSERT INTO event (id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, data)
+    SELECT new.id, type, version, aggregate_type, new.id, 1, now(), new.id, data
+    FROM new, (SELECT * FROM event WHERE type = %s LIMIT 1) AS sample
+)
+INSERT INTO outbox (event_id, aggregate_id) SELECT id, id FROM new
+"""
+FIRST = "SELECT min(position) FROM outbox"
+
+
+def run(*, quick: bool) -> list[Result]:
+    events, singles, waiting, rounds = (500, 100, 30_000, 1) if quick else (10_000, 2_000, 1_000_000, 5)
+    broker.declare()
+    with running(procfile("relay"), log="relay") as relay:
+        until("the relay is connected", lambda: is_connected(relay))
+        drain(events)
+        messages = stored(events)
+        rates = alternate(
+            rounds, lambda: drain(events), lambda: pipelined(messages), lambda: one_by_one(messages[:singles])
+        )
+        ours, windows, confirm_each = (middle(side) for side in rates)
+        peak = relay.peak_memory_mb()
+        backlog = drain_for(0.5 if quick else 10, waiting=waiting)
+        peak_of_many = relay.peak_memory_mb()
+    return [
+        Result("relay", ours, windows, "events/s", wanted=0.7),
+        Result("relay_per_message_confirm", ours, confirm_each, "events/s", wanted=1.0),
+        Result("relay_backlog", backlog, windows, "events/s"),
+        Result("relay_memory_mb", peak_of_many, MEMORY_LIMIT_MB, "MB", wanted=1.0, less_is_better=True),
+        Result("relay_memory_growth", peak_of_many, peak, "MB", wanted=0.9, less_is_better=True),
+    ]
+
+
+def is_connected(relay: Running) -> bool:
+    relay.check()
+    return bool(
+        ask(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()"
+        )
+    )
+
+
+def drain(count: int) -> float:
+    """Record events and let the waiting relay publish them; returns events per second from the commit on."""
+    events = [order_event(OrderFanned) for _ in range(count)]
+    with transaction.atomic():
+        for start in range(0, count, BATCH):
+            publish(*events[start : start + BATCH])
+    began = monotonic()
+    until("the outbox is empty", lambda: not ask("SELECT EXISTS (SELECT FROM outbox)"))
+    rate = count / (monotonic() - began)
+    broker.purge(*QUEUES)
+    return rate
+
+
+def drain_for(seconds: float, *, waiting: int) -> float:
+    """The relay's rate in the first seconds of a far larger outbox."""
+    with connection.cursor() as cursor:
+        cursor.execute(FILL, [waiting, OrderFanned.type])
+    first = ask(FIRST)
+    until("the relay begins with the full outbox", lambda: ask(FIRST) > first)
+    first, began = ask(FIRST), monotonic()
+    sleep(seconds)
+    last, ended = ask(FIRST), monotonic()
+    return float(last - first) / (ended - began)
+
+
+def stored(count: int) -> list[Outgoing]:
+    """Archived events as the very messages that the relay sends."""
+    with connection.cursor() as cursor:
+        cursor.execute(STORED, [OrderFanned.type, count])
+        return [to_message(WireFields(*row)) for row in cursor.fetchall()]
+
+
+def pipelined(messages: Sequence[Outgoing]) -> float:
+    """Messages per second in the relay's windows, without its database work."""
+    publisher = ConfirmingPublisher(settings.BROKER_URL)
+    publisher.send(messages[:1])
+    began = monotonic()
+    for start in range(0, len(messages), BATCH):
+        publisher.send(messages[start : start + BATCH])
+    rate = len(messages) / (monotonic() - began)
+    publisher.close()
+    broker.purge(*QUEUES)
+    return rate
+
+
+def one_by_one(messages: Sequence[Outgoing]) -> float:
+    """Messages per second where each waits for its confirm, as kombu offers it."""
+    with Connection(settings.BROKER_URL, transport_options={"confirm_publish": True}) as plain:
+        producer = plain.Producer()
+        began = monotonic()
+        for message in messages:
+            properties = dict(message.properties)
+            headers = properties.pop("application_headers")
+            producer.publish(
+                message.body, message.routing_key, exchange=message.exchange, headers=headers, mandatory=True, **properties
+            )
+        rate = len(messages) / (monotonic() - began)
+    broker.purge(*QUEUES)
+    return rate

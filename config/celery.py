@@ -1,0 +1,24 @@
+"""The Celery application. What differs from Celery's defaults, and why, stands in `eventbus.celery_settings`."""
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from eventbus.celery_settings import CELERY
+
+app = Celery("pipeline", broker=settings.BROKER_URL)
+app.conf.update(CELERY)
+app.conf.beat_schedule = {
+    "partitions": {"task": "eventbus.make_partitions", "schedule": 6 * 3600},
+    "old idempotency keys": {"task": "orders.forget_old_keys", "schedule": 3600},
+}
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def keep_djangos_logging(**_: object) -> None:
+    """Celery leaves logging alone where this signal has a receiver: `config.logs` has set it up."""

@@ -1,0 +1,140 @@
+"""Settings, driven by the environment (12-factor). `.env.example` lists every variable.
+
+What is not in the environment is looked up in `.env`, then in what `script/services` wrote for its private servers.
+"""
+
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+
+from config.logs import configure_logging
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+LOCAL_DIR = Path(env.str("LOCAL_DIR", default=str(BASE_DIR / ".local")))
+environ.Env.read_env(BASE_DIR / ".env")
+environ.Env.read_env(LOCAL_DIR / "env")
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+PORT = env.int("PORT", default=8000)
+BROKER_URL = env.str("BROKER_URL")
+DATABASES = {"default": env.db_url("DATABASE_URL")}
+DATABASES["default"].update(
+    # A connection lives as long as its thread; one that broke is dropped after the request that noticed.
+    CONN_MAX_AGE=None,
+    OPTIONS={
+        # The hot statements are large: PostgreSQL plans each once per connection and not once per request.
+        "server_side_binding": True,
+        "prepare_threshold": 3,
+        "connect_timeout": 5,
+        "application_name": env.str("APPLICATION_NAME", default="pipeline"),
+        "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=120s",
+    },
+)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "django_filters",
+    "eventbus",
+    "orders",
+    "inventory",
+    "notifications",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "eventbus.middleware.CorrelationMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# The collected files exist only in an image; elsewhere WhiteNoise serves them from the apps.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
+warnings.filterwarnings("ignore", message="No directory at", module="django.core.handlers.base")
+
+if not DEBUG and env.bool("HTTPS", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.auth.ChannelAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["orders.http.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["orders.http.StrictJSONParser"],
+    "EXCEPTION_HANDLER": "orders.http.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+REST_KNOX = {
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_TTL": timedelta(days=env.int("TOKEN_DAYS", default=90)),
+    "AUTO_REFRESH": False,
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+
+email = env.email_url("EMAIL_URL", default="smtp://127.0.0.1:25")
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+EMAIL_HOST = email["EMAIL_HOST"]
+EMAIL_PORT = email["EMAIL_PORT"]
+EMAIL_HOST_USER = email["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = email.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 8
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.example>")
+
+# Pool processes per consumer group at most, however much concurrency its consumers declare.
+WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+# Tests kill processes at named points; anywhere else a failpoint is refused.
+FAILPOINTS_ALLOWED = False
+
+LOGGING_CONFIG = None
+configure_logging(
+    format=env.str("LOG_FORMAT", default="console" if DEBUG else "json"), level=env.str("LOG_LEVEL", "INFO")
+)

@@ -1,0 +1,15 @@
+"""Every address of the service."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from config import health
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("orders.urls")),
+    path("api/v1/", include("inventory.urls")),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+]
+handler404 = "orders.http.not_found"

@@ -1,0 +1,50 @@
+"""Events, the inbox and the outbox in Django admin: to look at, not to change."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
+from eventbus.models import Event, Outbox, ProcessedEventRow
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """The archive. Searching is by whole ids: they are indexed, a part of one is not."""
+
+    list_display = ["id", "type", "version", "aggregate_id", "sequence", "occurred_at", "correlation_id"]
+    list_filter = ["type", "version", "occurred_at"]
+    search_fields = ["=aggregate_id", "=correlation_id"]
+    search_help_text = "A whole event, order, product or correlation id"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        return found | by_uuid(queryset, "id", search_term), distinct
+
+
+@admin.register(ProcessedEventRow)
+class ProcessedEventAdmin(ReadOnlyAdmin):
+    """What each consumer has done with each event."""
+
+    list_display = ["event_id", "consumer", "outcome", "attempts", "processed_at"]
+    list_display_links = None
+    list_filter = ["consumer", "outcome"]
+    search_fields = ["=consumer"]
+    search_help_text = "A whole event id, or a consumer's name"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ProcessedEventRow], search_term: str
+    ) -> tuple[QuerySet[ProcessedEventRow], bool]:
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        return found | by_uuid(queryset, "event_id", search_term), distinct
+
+
+@admin.register(Outbox)
+class OutboxAdmin(ReadOnlyAdmin):
+    """What the broker has not confirmed yet."""
+
+    list_display = ["position", "event_id", "aggregate_id"]
+    list_display_links = None
+    ordering = ["position"]

@@ -1,0 +1,128 @@
+"""What a consumer declares: its name, the events it listens to, and how it is run, retried and limited."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eventbus.contracts import Event
+
+#: The rungs of the retry ladder, in seconds: one shared delay queue each.
+LADDER = (1, 10, 60, 600)
+
+NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+
+Handler = Callable[[Any], None]
+
+
+class PermanentFailure(Exception):
+    """A handler raises it where trying again cannot help: the event becomes a dead letter at once."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how late a failed event is tried again.
+
+    `times` beside the first attempt; `delays` are rungs of the ladder, in seconds, the last one repeats;
+    `max_age` in seconds: an older event is not retried any more; `give_up_on`: errors that never heal.
+    """
+
+    times: int = 3
+    delays: tuple[int, ...] = (1, 10, 60)
+    max_age: int = 3600
+    give_up_on: tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = set(self.delays) - set(LADDER)
+        if unknown or not self.delays:
+            raise ValueError(f"Retry delays {sorted(unknown)} have no delay queue; pick from {LADDER}.")
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A declared consumer. Calling it calls the handler, without the bus."""
+
+    name: str
+    on: tuple[type[Event], ...]
+    handler: Handler
+    retry: Retry
+    concurrency: int
+    time_limit: int
+    batch: int
+    takes_list: bool
+    outside_effects: bool
+    routing_keys: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "routing_keys", tuple(dict.fromkeys(contract.routing_key() for contract in self.on)))
+
+    @property
+    def group(self) -> str:
+        """The worker process that runs it: the part of the name before the dot."""
+        return self.name.split(".")[0]
+
+    @property
+    def dead_queue(self) -> str:
+        return f"{self.name}.dead"
+
+    def __call__(self, event: Any) -> None:
+        self.handler(event)
+
+
+registry: dict[str, Consumer] = {}
+
+
+def consumer(
+    name: str,
+    *,
+    on: Sequence[type[Event]],
+    retry: Retry | None = None,
+    concurrency: int = 10,
+    time_limit: int = 30,
+    batch: int = 100,
+    takes_list: bool = False,
+    outside_effects: bool = False,
+) -> Callable[[Handler], Consumer]:
+    """Declare a consumer. Its name is queue, task and inbox key at once, and never changes.
+
+    `concurrency`: pool processes at most; `time_limit`: seconds for one event; `batch`: how many waiting events share a
+    transaction at most (1: never); `takes_list`: the handler takes the whole list and works set-wise;
+    `outside_effects`: the handler reaches outside the database. It then runs alone and outside the bus's transaction,
+    must claim its work itself, and is left out of replays unless named.
+    Raises ValueError on a wrong or repeated declaration.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no consumer name: write app.what_it_does, in lower case.")
+    if not on:
+        raise ValueError(f"{name!r} listens to nothing: give on=[SomeEvent].")
+    if min(concurrency, time_limit, batch) < 1:
+        raise ValueError(f"{name!r}: concurrency, time_limit and batch are at least 1.")
+    if outside_effects and takes_list:
+        raise ValueError(f"{name!r}: a handler with outside effects takes one event at a time, not a list.")
+
+    def declare(handler: Handler) -> Consumer:
+        declared = Consumer(
+            name=name,
+            on=tuple(on),
+            handler=handler,
+            retry=retry or Retry(),
+            concurrency=concurrency,
+            time_limit=time_limit,
+            batch=1 if outside_effects else batch,
+            takes_list=takes_list,
+            outside_effects=outside_effects,
+        )
+        other = registry.setdefault(name, declared)
+        if other is not declared:
+            raise ValueError(f"{name!r} is declared twice: {other.handler.__module__} has it. Pick another name.")
+        return declared
+
+    return declare
+
+
+def groups() -> dict[str, list[Consumer]]:
+    """The consumers by worker process."""
+    found: dict[str, list[Consumer]] = {}
+    for declared in registry.values():
+        found.setdefault(declared.group, []).append(declared)
+    return found

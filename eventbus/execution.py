@@ -1,0 +1,172 @@
+"""What a pool process does with the deliveries it is handed: decode, handle, and see to it that each is settled.
+
+When a run returns, or raises Postponed or DeadLettered, every delivery in it may be acknowledged: its effects are
+committed, or the broker has confirmed that it waits in a delay or dead-letter queue. After anything else nothing may be
+acknowledged.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from time import sleep
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from eventbus import inbox
+from eventbus.confirms import SEND_ERRORS, ConfirmingPublisher, Outgoing
+from eventbus.context import handling
+from eventbus.contracts import Event, InvalidEvent, decode
+from eventbus.declarations import Consumer
+from eventbus.inbox import Arrival
+from eventbus.retries import (
+    Again,
+    Dead,
+    Delivery,
+    KillsItsWorker,
+    again_message,
+    dead_message,
+    is_momentary,
+    is_outage,
+    verdict,
+)
+from eventbus.topology import REDELIVERY_LIMIT
+
+log = structlog.get_logger(__name__)
+
+MOMENTARY_RUNS = 3
+SEND_TRIES = 5
+
+
+class BatchFailed(Exception):
+    """Something in a batch failed and nothing of it was done: its deliveries have to run one by one."""
+
+
+class Postponed(Exception):
+    """The delivery failed and waits in a delay queue, as the broker has confirmed."""
+
+
+class DeadLettered(Exception):
+    """The delivery failed for good and is in the dead-letter queue, as the broker has confirmed."""
+
+
+def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
+    """Handle several deliveries in one transaction; returns how many were new. Raises BatchFailed with nothing done."""
+    try:
+        arrivals = [Arrival(read(consumer, delivery), delivery.attempt) for delivery in deliveries]
+        new = inbox.process(consumer, arrivals)
+    except Exception as error:
+        log.warning(
+            "batch.split", consumer=consumer.name, events=len(deliveries), error=f"{type(error).__name__}: {error}"
+        )
+        raise BatchFailed(f"{type(error).__name__}: {error}") from error
+    log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
+    return new
+
+
+def _batch_ids(consumer: Consumer, arrivals: Sequence[Arrival]) -> dict[str, Any]:
+    """The ids of a batch's one log line: a search for any of its events, orders or correlations finds it."""
+    envelopes = [arrival.event.envelope for arrival in arrivals]
+    ids: dict[str, Any] = {
+        "consumer": consumer.name,
+        "events": len(envelopes),
+        "event_ids": [str(envelope.event_id) for envelope in envelopes],
+        "correlation_ids": [envelope.metadata.correlation_id for envelope in envelopes],
+        "causation_ids": [str(cause) for envelope in envelopes if (cause := envelope.metadata.causation_id)],
+    }
+    for envelope in envelopes:
+        ids.setdefault(f"{envelope.aggregate_type}_ids", []).append(envelope.aggregate_id)
+    return ids
+
+
+def run_one(consumer: Consumer, delivery: Delivery) -> int:
+    """Handle one delivery; returns 1 if it was new, 0 for a duplicate.
+
+    Raises Postponed or DeadLettered when the delivery is settled that way, and a broker error when it could not be.
+    """
+    event: Event | None = None
+    try:
+        event = read(consumer, delivery)
+        if delivery.redeliveries >= REDELIVERY_LIMIT:
+            raise KillsItsWorker(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
+        arrival = Arrival(event, delivery.attempt)
+        new = _process_persistently(consumer, arrival)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is settled and raised again
+        _settle_failure(consumer, delivery, event, error)
+    else:
+        with handling(event.envelope, consumer.name):
+            log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
+        return new
+    raise AssertionError("unreachable: a failure is settled by an exception")
+
+
+def read(consumer: Consumer, delivery: Delivery) -> Event:
+    """The delivery as an event that this consumer listens to. Raises InvalidEvent."""
+    event = decode(delivery.body)
+    if event.routing_key() not in consumer.routing_keys:
+        raise InvalidEvent(
+            "not_subscribed",
+            f"{consumer.name} listens to {', '.join(consumer.routing_keys)}, not {event.routing_key()}.",
+        )
+    return event
+
+
+def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
+    for run in range(1, MOMENTARY_RUNS + 1):
+        try:
+            return inbox.process(consumer, [arrival])
+        except DatabaseError as error:
+            if run == MOMENTARY_RUNS or not is_momentary(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> None:
+    now = datetime.now(UTC)
+    what = verdict(consumer, error, delivery, now)
+    if isinstance(what, Dead) and event is not None:
+        what = _note_dead(consumer, delivery, event, what, now)
+    cause = f"{type(error).__name__}: {error}"
+    ids = {"consumer": consumer.name, "attempt": delivery.attempt, "error": cause}
+    if event is not None:
+        ids.update(event_id=str(event.envelope.event_id), correlation_id=event.envelope.metadata.correlation_id)
+    if isinstance(what, Dead) and _send(dead_message(consumer, delivery, what, error, now)):
+        log.error("event.dead_lettered", reason=what.reason, exc_info=error, **ids)
+        raise DeadLettered(f"{what.reason}: {cause}") from error
+    # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
+    again = what if isinstance(what, Again) else Again(1, delivery.attempt)
+    if not _send(again_message(consumer, delivery, again, now)):
+        raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
+    log.warning("event.postponed", delay_seconds=again.delay, **ids)
+    raise Postponed(cause) from error
+
+
+def _note_dead(consumer: Consumer, delivery: Delivery, event: Event, dead: Dead, now: datetime) -> Again | Dead:
+    """Note the death in the inbox before the letter goes, so that a replay that overtakes us finds a row to claim."""
+    connection.close_if_unusable_or_obsolete()
+    try:
+        inbox.mark_dead(consumer, Arrival(event, delivery.attempt))
+    except DatabaseError as error:
+        return verdict(consumer, error, delivery, now) if is_outage(error) else dead
+    return dead
+
+
+@cache
+def _publisher() -> ConfirmingPublisher:
+    """This process's own connection for what it postpones and dead-letters."""
+    return ConfirmingPublisher(settings.BROKER_URL, confirm_timeout=10)
+
+
+def _send(message: Outgoing) -> bool:
+    """Publish one message; whether the broker took it. Raises a broker error when the broker can't be reached."""
+    for tries_left in reversed(range(SEND_TRIES)):
+        try:
+            return bool(_publisher().send([message]))
+        except SEND_ERRORS:
+            _publisher().close()
+            if not tries_left:
+                raise
+            sleep(0.5)
+    raise AssertionError("unreachable")

@@ -1,0 +1,90 @@
+"""Exactly one effect per (consumer, event): the inbox row and the effects commit together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from eventbus.context import handling
+from eventbus.contracts import Event
+from eventbus.declarations import Consumer
+from eventbus.failpoints import failpoint
+from eventbus.publishing import one_statement
+
+# Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
+# is what it waits for.
+CLAIM = """
+INSERT INTO processed_event AS done (event_id, consumer, attempts)
+SELECT event_id, %s, attempts FROM unnest(%s::uuid[], %s::int[]) AS t(event_id, attempts) ORDER BY event_id
+ON CONFLICT (event_id, consumer) DO UPDATE
+    SET outcome = 'done', attempts = EXCLUDED.attempts, processed_at = now() WHERE done.outcome = 'dead'
+RETURNING event_id
+"""
+IS_DONE = "SELECT EXISTS (SELECT FROM processed_event WHERE event_id = %s AND consumer = %s AND outcome = 'done')"
+MARK_DEAD = """
+INSERT INTO processed_event (event_id, consumer, attempts, outcome) VALUES (%s, %s, %s, 'dead')
+ON CONFLICT (event_id, consumer) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event as it arrived at a consumer; `attempt` counts from 1."""
+
+    event: Event
+    attempt: int = 1
+
+
+def process(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
+    """Handle what is new among the arrivals, all in one transaction or none; returns how many were new.
+
+    Raises whatever the handler raises, with nothing done.
+    """
+    if consumer.outside_effects:
+        return sum(_process_outside(consumer, arrival) for arrival in arrivals)
+    with transaction.atomic():
+        fresh = _claim(consumer, arrivals)
+        if fresh:
+            with one_statement():
+                _handle(consumer, fresh)
+        failpoint("consumer.before_commit")
+    failpoint("consumer.after_commit")
+    return len(fresh)
+
+
+def _claim(consumer: Consumer, arrivals: Sequence[Arrival]) -> list[Event]:
+    """Insert the inbox rows; returns the events that were not there yet, in the order of arrival."""
+    by_id = {arrival.event.envelope.event_id: arrival for arrival in arrivals}
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [consumer.name, list(by_id), [arrival.attempt for arrival in by_id.values()]])
+        new = {event_id for (event_id,) in cursor.fetchall()}
+    return [arrival.event for event_id, arrival in by_id.items() if event_id in new]
+
+
+def _handle(consumer: Consumer, events: list[Event]) -> None:
+    if consumer.takes_list and len(events) > 1:
+        consumer.handler(events)
+        return
+    for event in events:
+        with handling(event.envelope, consumer.name):
+            consumer.handler([event] if consumer.takes_list else event)
+
+
+def _process_outside(consumer: Consumer, arrival: Arrival) -> int:
+    """An outside effect can't be rolled back, so the handler claims its work itself and the inbox row follows it."""
+    event_id = arrival.event.envelope.event_id
+    with connection.cursor() as cursor:
+        cursor.execute(IS_DONE, [event_id, consumer.name])
+        row = cursor.fetchone()
+    if row is not None and row[0]:
+        return 0
+    with handling(arrival.event.envelope, consumer.name):
+        consumer.handler(arrival.event)
+    with transaction.atomic():
+        return len(_claim(consumer, [arrival]))
+
+
+def mark_dead(consumer: Consumer, arrival: Arrival) -> None:
+    """Note in the inbox that this event became a dead letter of this consumer."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_DEAD, [arrival.event.envelope.event_id, consumer.name, arrival.attempt])

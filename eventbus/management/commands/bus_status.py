@@ -1,0 +1,65 @@
+import dataclasses
+import json
+import sys
+from argparse import ArgumentParser
+from time import monotonic, sleep
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+from rich.console import Console
+from rich.table import Table
+
+from eventbus.confirms import BROKER_ERRORS
+from eventbus.status import BusStatus, bus_status
+
+UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, *BROKER_ERRORS)
+
+
+class Command(BaseCommand):
+    help = (
+        "Shows outbox, relays and queues. Exit 0 if a relay and a worker for every consumer are connected, else 1. "
+        "With --wait or --drained, first waits until that is so."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="for machines")
+        parser.add_argument(
+            "--wait", type=float, default=0, metavar="SECONDS", help="wait at most so long for all to be there"
+        )
+        parser.add_argument("--drained", action="store_true", help="wait also until outbox and queues are empty")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        deadline = monotonic() + options["wait"]
+        while True:
+            try:
+                status = bus_status()
+            except UNREACHABLE as error:
+                if monotonic() > deadline:
+                    raise CommandError(
+                        f"{type(error).__name__}: {error}. Are the servers running?", returncode=2
+                    ) from error
+                sleep(0.3)
+                continue
+            fine = status.is_staffed and (status.is_drained or not options["drained"])
+            if fine or monotonic() > deadline:
+                break
+            sleep(0.3)
+        if options["json"]:
+            self.stdout.write(json.dumps(dataclasses.asdict(status) | {"staffed": status.is_staffed}))
+        else:
+            print_status(status)
+        if not fine:
+            sys.exit(1)
+
+
+def print_status(status: BusStatus) -> None:
+    """The status as a table for a terminal."""
+    table = Table("consumer", "waiting", "workers", "dead letters", title=None)
+    for queue in status.queues:
+        table.add_row(
+            queue.name, "no queue" if queue.ready is None else str(queue.ready), str(queue.consumers), str(queue.dead)
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"outbox: {status.outbox} events, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}")

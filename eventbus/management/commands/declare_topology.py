@@ -1,0 +1,52 @@
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from amqp import PreconditionFailed
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from kombu import Connection
+
+from eventbus import declarations, topology
+from eventbus.confirms import BROKER_ERRORS, connect
+from eventbus.models import Subscription
+
+
+class Command(BaseCommand):
+    help = (
+        "Declares exchanges, queues and bindings from the consumer declarations, and notes since when each consumer "
+        "listens. Safe to repeat. Exit 1 and the differences where a queue exists with other arguments (drift)."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be declared")
+        parser.add_argument("--json", action="store_true", help="for machines")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        queues = [
+            {"queue": queue.name, "exchange": queue.exchange, "keys": queue.routing_keys} for queue in topology.queues()
+        ]
+        if not options["dry_run"]:
+            self._declare()
+        if options["json"]:
+            self.stdout.write(json.dumps({"declared": not options["dry_run"], "queues": queues}))
+            return
+        for queue in queues:
+            self.stdout.write(f"{queue['queue']}  <-  {queue['exchange'] or '(default)'} {', '.join(queue['keys'])}")
+
+    def _declare(self) -> None:
+        try:
+            with connect(settings.BROKER_URL) as broker:
+                topology.declare(broker)
+        except PreconditionFailed as drift:
+            raise CommandError(
+                f"Drift: {drift.reply_text}. "
+                "Arguments of a queue can't be changed: drain it, delete it, and run this again."
+            ) from drift
+        except BROKER_ERRORS as error:
+            raise CommandError(
+                f"No broker at {Connection(settings.BROKER_URL).as_uri()}: {error}. Is it running?"
+            ) from error
+        for consumer in declarations.registry.values():
+            for key in consumer.routing_keys:
+                Subscription.objects.get_or_create(consumer=consumer.name, routing_key=key)

@@ -1,0 +1,22 @@
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from eventbus.relay import Relay
+
+
+class Command(BaseCommand):
+    help = (
+        "Publishes recorded events from the outbox to RabbitMQ, until stopped by SIGTERM or Ctrl-C. "
+        "Run as many as you like: they share the work. Survives the loss of the broker and of the database."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Named, so that `bus_status` and anyone who looks at pg_stat_activity sees the relays.
+        settings.DATABASES["default"]["OPTIONS"]["application_name"] = "relay"
+        relay = Relay(settings.BROKER_URL)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: relay.stop())
+        relay.run()

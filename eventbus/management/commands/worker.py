@@ -1,0 +1,49 @@
+from argparse import ArgumentParser
+from typing import Any
+
+import kombu
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from config.celery import app
+from eventbus import declarations
+from eventbus.bridge import broker_queue, pool_size
+from eventbus.celery_settings import UPKEEP_QUEUE
+
+#: The group that has no consumers but runs the periodic tasks.
+UPKEEP_GROUP = "eventbus"
+
+
+class Command(BaseCommand):
+    help = (
+        "Runs the Celery worker of one consumer group (the part of the consumers' names before the dot), or with "
+        "'eventbus' the one for periodic upkeep. Queues, pool size and prefetch follow from the declarations."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("group", help="orders, inventory, notifications … or eventbus")
+        parser.add_argument("--only", metavar="CONSUMER", help="run just this consumer of the group")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        group, only = options["group"], options["only"]
+        consumers = [c for c in declarations.groups().get(group, []) if only in (None, c.name)]
+        if not consumers and group != UPKEEP_GROUP:
+            known = ", ".join(sorted({*declarations.groups(), UPKEEP_GROUP}))
+            raise CommandError(f"No consumer is called {only or group + '.…'}. Groups: {known}.")
+        processes = pool_size(consumers, settings.WORKER_PROCESSES) if consumers else 1
+        queues: list[kombu.Queue] = [broker_queue(consumer, len(consumers), processes) for consumer in consumers]
+        if group == UPKEEP_GROUP:
+            queues.append(UPKEEP_QUEUE)
+        app.conf.task_queues = queues
+        settings.DATABASES["default"]["OPTIONS"]["application_name"] = f"worker {only or group}"
+        app.worker_main(
+            [
+                "worker",
+                f"--hostname={only or group}@%h",
+                f"--concurrency={processes}",
+                "--prefetch-multiplier=1",
+                "--without-gossip",
+                "--without-mingle",
+                "--loglevel=INFO",
+            ]
+        )

@@ -1,0 +1,132 @@
+"""The tables of the bus. `event` and `processed_event` are partitioned by month: see `eventbus.partitions`."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+
+
+class ExactDecoder(json.JSONDecoder):
+    """Reads JSON numbers with a fraction as Decimal: money must not become a float on its way out of the archive."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(parse_float=Decimal, **kwargs)
+
+
+class Event(models.Model):
+    """The archive and event store: one row per published fact, append-only. A trigger refuses UPDATE and DELETE."""
+
+    id = models.UUIDField(primary_key=True, help_text="UUIDv7: its first 48 bits are the time, in milliseconds.")
+    type = models.TextField()
+    version = models.TextField()
+    aggregate_type = models.TextField()
+    aggregate_id = models.TextField()
+    sequence = models.IntegerField(help_text="1, 2, 3 … within the aggregate.")
+    occurred_at = models.DateTimeField()
+    correlation_id = models.TextField()
+    causation_id = models.UUIDField(null=True)
+    user_id = models.TextField(null=True)  # noqa: DJ001  the envelope leaves the field out, rather than send ""
+    data = models.JSONField(decoder=ExactDecoder)
+
+    class Meta:
+        db_table = "event"
+        managed = False
+        ordering = ["-id"]
+        permissions = [("view_pipeline", "Can see the pipeline")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.aggregate_id} #{self.sequence}"
+
+
+class Stream(models.Model):
+    """How many events an aggregate has. Its row's lock puts the aggregate's events in commit order."""
+
+    pk = models.CompositePrimaryKey("aggregate_type", "aggregate_id")
+    aggregate_type = models.TextField()
+    aggregate_id = models.TextField()
+    sequence = models.IntegerField()
+
+    class Meta:
+        db_table = "stream"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.aggregate_type} {self.aggregate_id}"
+
+
+class Outbox(models.Model):
+    """An event that the broker has not confirmed. Never read by `position > last`: positions commit out of order."""
+
+    position = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField()
+    aggregate_id = models.TextField()
+
+    class Meta:
+        db_table = "outbox"
+        managed = False
+        verbose_name_plural = "outbox"
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.event_id}"
+
+
+class Outcome(models.TextChoices):
+    DONE = "done"
+    DEAD = "dead"
+
+
+class ProcessedEvent(models.Model):
+    """The inbox: what each consumer has done with each event. Written in the transaction of the effects."""
+
+    pk = models.CompositePrimaryKey("event_id", "consumer")
+    event_id = models.UUIDField()
+    consumer = models.TextField()
+    outcome = models.TextField(choices=Outcome.choices, default=Outcome.DONE)
+    attempts = models.IntegerField(default=1)
+    processed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "processed_event"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.consumer} {self.event_id}: {self.outcome}"
+
+
+class ProcessedEventRow(models.Model):
+    """The inbox as a view with a key of one column, for the admin: it can't show a composite key."""
+
+    counted_in = "processed_event"
+
+    id = models.TextField(primary_key=True)
+    event_id = models.UUIDField()
+    consumer = models.TextField()
+    outcome = models.TextField(choices=Outcome.choices)
+    attempts = models.IntegerField()
+    processed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "processed_event_row"
+        managed = False
+        verbose_name = "processed event"
+        ordering = ["-event_id"]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} {self.event_id}: {self.outcome}"
+
+
+class Subscription(models.Model):
+    """Since when a consumer listens to a contract. Events from before are not missing from its inbox."""
+
+    consumer = models.TextField()
+    routing_key = models.TextField()
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "subscription"
+        ordering = ["consumer", "routing_key"]
+        constraints = [models.UniqueConstraint(fields=["consumer", "routing_key"], name="subscription_once")]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} on {self.routing_key}"

@@ -1,0 +1,158 @@
+"""What becomes of an event that failed: again later, or a dead letter. Pure rules, and messages to carry them out."""
+
+import random
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from eventbus.confirms import Outgoing
+from eventbus.contracts import InvalidEvent
+from eventbus.declarations import Consumer, PermanentFailure
+from eventbus.topology import DEAD, JITTER, wait_exchange
+
+#: SQLSTATEs that a second run in the same second usually heals: deadlock, serialization failure, lock time-out.
+MOMENTARY = frozenset({"40P01", "40001", "55P03"})
+#: Classes of SQLSTATE that say the server is not there or can't work: connection, resources, operator intervention.
+OUTAGE_CLASSES = frozenset({"08", "53", "57", "58"})
+#: Of class 57, but it says nothing of the server: a statement took too long, and will again.
+QUERY_CANCELED = "57014"
+
+#: While the database is down an event comes back after a second, after a minute of that every ten.
+OUTAGE_DELAYS = (1, 10)
+MAX_HEADER_CHARS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as the broker delivered it to a consumer's queue."""
+
+    body: bytes | str
+    headers: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery. Anyone can write the header, so nonsense in it counts as the first."""
+        value = self.headers.get("x-attempt", 1)
+        return value if isinstance(value, int) and 0 < value < 1_000_000 else 1
+
+    @property
+    def redeliveries(self) -> int:
+        """How often the broker has delivered it before, without an acknowledgement. RabbitMQ counts it."""
+        value = self.headers.get("x-delivery-count", 0)
+        return value if isinstance(value, int) else 0
+
+    @property
+    def first_failed_at(self) -> datetime | None:
+        value = self.headers.get("x-first-failed-at")
+        try:
+            return datetime.fromisoformat(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+
+
+class KillsItsWorker(Exception):
+    """The delivery came back too often without anybody hearing why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after `delay` seconds, as attempt number `attempt`."""
+
+    delay: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Give up. `reason` is `exhausted`, `expired`, `permanent`, `kills_its_worker` or an InvalidEvent's."""
+
+    reason: str
+
+
+def verdict(consumer: Consumer, error: Exception, delivery: Delivery, now: datetime) -> Again | Dead:
+    """What to do with a delivery that failed with this error. An outage of the database uses up no attempt."""
+    since_first_failure = (now - (delivery.first_failed_at or now).astimezone(UTC)).total_seconds()
+    if isinstance(error, InvalidEvent):
+        return Dead(error.reason)
+    if isinstance(error, KillsItsWorker):
+        return Dead("kills_its_worker")
+    if is_outage(error):
+        return Again(OUTAGE_DELAYS[since_first_failure > 60], delivery.attempt)
+    if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)):
+        return Dead("permanent")
+    if delivery.attempt > consumer.retry.times:
+        return Dead("exhausted")
+    if since_first_failure > consumer.retry.max_age:
+        return Dead("expired")
+    delays = consumer.retry.delays
+    return Again(delays[min(delivery.attempt, len(delays)) - 1], delivery.attempt + 1)
+
+
+def sqlstate(error: Exception) -> str | None:
+    """The server's error code, where a database error carries one."""
+    return getattr(error.__cause__, "sqlstate", None) if isinstance(error, DatabaseError) else None
+
+
+def is_momentary(error: Exception) -> bool:
+    """Whether running the same transaction again at once is likely to work."""
+    return sqlstate(error) in MOMENTARY
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database, not the event, is what failed."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    code = sqlstate(error)
+    return code is None or (code[:2] in OUTAGE_CLASSES and code != QUERY_CANCELED)
+
+
+def again_message(consumer: Consumer, delivery: Delivery, again: Again, now: datetime) -> Outgoing:
+    """The delivery on its way to a delay queue, from which it returns to this consumer alone."""
+    headers = {
+        **delivery.headers,
+        "x-attempt": again.attempt,
+        "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
+    }
+    jitter = random.choice(JITTER)
+    return _resend(wait_exchange(again.delay, jitter), consumer, delivery, headers)
+
+
+def dead_message(consumer: Consumer, delivery: Delivery, dead: Dead, error: Exception, now: datetime) -> Outgoing:
+    """The delivery on its way to the consumer's dead-letter queue, with the reason in its headers."""
+    headers = {
+        **delivery.headers,
+        "x-dead-reason": dead.reason,
+        "x-consumer": consumer.name,
+        "x-attempt": delivery.attempt,
+        "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
+        "x-failed-at": now.isoformat(),
+        "x-error-class": f"{type(error).__module__}.{type(error).__qualname__}",
+        "x-error-message": str(error)[:MAX_HEADER_CHARS],
+        "x-traceback": "".join(traceback.format_exception(error))[-MAX_HEADER_CHARS:],
+    }
+    return _resend(DEAD, consumer, delivery, headers)
+
+
+PASSED_ON: Sequence[str] = (
+    "content_type",
+    "content_encoding",
+    "message_id",
+    "type",
+    "timestamp",
+    "app_id",
+    "correlation_id",
+)
+
+
+def _resend(exchange: str, consumer: Consumer, delivery: Delivery, headers: dict[str, Any]) -> Outgoing:
+    properties = {name: delivery.properties[name] for name in PASSED_ON if delivery.properties.get(name) is not None}
+    # The broker counts the deliveries of this message; the one that we send is a new one.
+    kept = {name: value for name, value in headers.items() if name != "x-delivery-count"}
+    return Outgoing(exchange, consumer.name, delivery.body, {**properties, "application_headers": kept})

@@ -1,0 +1,72 @@
+"""How the bus is doing right now: outbox, relays, queues and who consumes them."""
+
+from dataclasses import dataclass
+
+from amqp import NotFound
+from django.conf import settings
+from django.db import connection
+
+from eventbus import declarations
+from eventbus.confirms import connect
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """`ready` counts messages that wait; those in a worker's hands are not in it. `ready` is None: no such queue."""
+
+    name: str
+    ready: int | None
+    consumers: int
+    dead: int
+
+
+@dataclass(frozen=True)
+class BusStatus:
+    """`oldest_seconds` is the age of the oldest event that is not published yet."""
+
+    outbox: int
+    oldest_seconds: float
+    relays: int
+    queues: list[QueueStatus]
+
+    @property
+    def is_staffed(self) -> bool:
+        """Whether a relay is connected and every consumer has a worker."""
+        return self.relays > 0 and all(queue.consumers > 0 for queue in self.queues)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits in the outbox or in a consumer's queue."""
+        return self.outbox == 0 and all(queue.ready == 0 for queue in self.queues)
+
+
+def bus_status() -> BusStatus:
+    """Ask database and broker. Raises DatabaseError or one of confirms.BROKER_ERRORS when one does not answer."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), coalesce(extract(epoch FROM now() - min(e.occurred_at)), 0)::float8 "
+            "FROM outbox o JOIN event e ON e.id = o.event_id"
+        )
+        outbox, oldest = cursor.fetchone() or (0, 0.0)
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay'")
+        (relays,) = cursor.fetchone() or (0,)
+    return BusStatus(outbox, oldest, relays, _queues())
+
+
+def _queues() -> list[QueueStatus]:
+    found = []
+    with connect(settings.BROKER_URL) as broker:
+
+        def look(name: str) -> tuple[int | None, int]:
+            try:
+                with broker.channel() as channel:
+                    answer = channel.queue_declare(name, passive=True)
+                    return answer.message_count, answer.consumer_count
+            except NotFound:
+                return None, 0
+
+        for consumer in declarations.registry.values():
+            ready, consumers = look(consumer.name)
+            dead, _ = look(consumer.dead_queue)
+            found.append(QueueStatus(consumer.name, ready, consumers, dead or 0))
+    return found

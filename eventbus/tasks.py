@@ -1,0 +1,54 @@
+"""One Celery task per declared consumer, named after it, and the bus's own periodic upkeep."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from celery.exceptions import Reject, Retry
+
+from eventbus import declarations, execution
+from eventbus.declarations import Consumer
+from eventbus.partitions import ensure_partitions
+from eventbus.retries import Delivery
+
+log = structlog.get_logger(__name__)
+
+
+class ConsumerTask(Task):
+    """The task of a consumer: its request knows how to settle a delivery."""
+
+    Request = "eventbus.bridge:BusRequest"
+    typing = False
+
+
+def make_task(consumer: Consumer) -> Any:
+    """The Celery task that runs a consumer's deliveries in a pool process."""
+
+    @shared_task(name=consumer.name, base=ConsumerTask, time_limit=consumer.time_limit + 5)
+    def run(deliveries: Sequence[Delivery]) -> dict[str, int]:
+        if len(deliveries) > 1:
+            try:
+                new = execution.run_batch(consumer, deliveries)
+            except execution.BatchFailed as error:
+                raise Reject(str(error), requeue=True) from error
+        else:
+            try:
+                new = execution.run_one(consumer, deliveries[0])
+            except execution.Postponed as postponed:
+                # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
+                raise Retry(str(postponed), exc=postponed) from postponed
+        return {"events": len(deliveries), "new": new}
+
+    return run
+
+
+for declared in declarations.registry.values():
+    make_task(declared)
+
+
+@shared_task(name="eventbus.make_partitions")
+def make_partitions() -> None:
+    """Create the partitions of the coming months."""
+    for name in ensure_partitions():
+        log.info("partition.created", partition=name)

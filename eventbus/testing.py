@@ -1,0 +1,60 @@
+"""Helpers for tests of contracts and consumers: the real inbox path on a real database, without a broker."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from eventbus import inbox
+from eventbus.context import new_id
+from eventbus.contracts import Event, WireFields, decode, encode_envelope
+from eventbus.declarations import Consumer
+from eventbus.models import Event as ArchivedEvent
+
+E = TypeVar("E", bound=Event)
+
+
+def on_the_wire(
+    event: Event, *, event_id: UUID | None = None, correlation_id: str = "test", causation_id: UUID | None = None
+) -> bytes:
+    """The message body of an event, as the relay would send it."""
+    return encode_envelope(
+        WireFields(
+            event_id=event_id or new_id(),
+            event_type=event.type,
+            version=event.version,
+            aggregate_type=event.aggregate_type,
+            aggregate_id=event.aggregate_id,
+            sequence=1,
+            occurred_at=datetime.now(UTC),
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            user_id=None,
+            data=event.data().decode(),
+        )
+    )
+
+
+def delivered(event: E, **envelope: Any) -> E:
+    """The event as a consumer sees it: decoded from the wire, with an envelope of its own."""
+    result = decode(on_the_wire(event, **envelope))
+    assert isinstance(result, type(event))
+    return result
+
+
+def deliver(event: Event | Sequence[Event], *, to: Consumer, attempt: int = 1) -> int:
+    """Run events through a consumer's inbox, as one batch; returns how many were new.
+
+    An event keeps its id between calls, so delivering it again is a redelivery.
+    """
+    events = [event] if isinstance(event, Event) else list(event)
+    for each in events:
+        if each._envelope is None:
+            each._envelope = delivered(each).envelope
+    return inbox.process(to, [inbox.Arrival(each, attempt) for each in events])
+
+
+def published(contract: type[E]) -> list[E]:
+    """What is archived of a contract, oldest first."""
+    rows = ArchivedEvent.objects.filter(type=contract.type, version=contract.version).order_by("id")
+    return [contract.model_validate(row.data) for row in rows]

@@ -1,0 +1,46 @@
+"""Contracts and consumers for the bus's own tests. They are in the registries only while these tests run."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from unittest.mock import patch
+
+from eventbus import declarations
+from eventbus.contracts import Contract, Event
+from eventbus.declarations import consumer
+from eventbus.publishing import publish
+
+# A test that looks at all that the product declares must not meet these: the real registries are put back below.
+with patch.dict(Event.registry, clear=True), patch.dict(declarations.registry, clear=True):
+
+    class Line(Contract):
+        """What lies in a parcel."""
+
+        sku: str
+        price: Decimal
+
+    class ParcelSent(Event, type="parcel.sent", version="1.0", aggregate="parcel_id"):
+        """A parcel left the house."""
+
+        parcel_id: str
+        weight: Decimal = Decimal("1.5")
+        lines: tuple[Line, ...] = ()
+
+    class ParcelTracked(Event, type="parcel.tracked", version="1.0", aggregate="parcel_id"):
+        """The effect that the consumers below leave in the database."""
+
+        parcel_id: str
+
+    @consumer("parcel.track", on=[ParcelSent])
+    def track(event: ParcelSent) -> None:
+        """Leaves one effect per event; a parcel whose id begins with `bad` fails after it."""
+        publish(ParcelTracked(parcel_id=event.parcel_id))
+        if event.parcel_id.startswith("bad"):
+            raise ValueError(f"{event.parcel_id} can't be tracked")
+
+    @consumer("parcel.track_all", on=[ParcelSent], takes_list=True)
+    def track_all(events: Sequence[ParcelSent]) -> None:
+        for event in events:
+            publish(ParcelTracked(parcel_id=event.parcel_id), caused_by=event)
+
+    CONTRACTS = dict(Event.registry)
+    CONSUMERS = dict(declarations.registry)

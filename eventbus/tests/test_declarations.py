@@ -1,0 +1,70 @@
+from typing import Any
+
+import pytest
+
+from eventbus import declarations
+from eventbus.contracts import Event
+from eventbus.declarations import LADDER, Retry, consumer, groups
+from eventbus.tests.samples import ParcelSent, ParcelTracked, track
+
+
+def ignore(event: Any) -> None:
+    """A handler for declarations that never run."""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "advice"),
+    [
+        ("parcels", {}, "write app.what_it_does"),
+        ("Parcel.track", {}, "write app.what_it_does"),
+        ("parcel.track.all", {}, "write app.what_it_does"),
+        ("parcel.tráck", {}, "write app.what_it_does"),
+        ("parcel.new", {"on": []}, "listens to nothing"),
+        ("parcel.new", {"concurrency": 0}, "at least 1"),
+        ("parcel.new", {"time_limit": 0}, "at least 1"),
+        ("parcel.new", {"batch": 0}, "at least 1"),
+        ("parcel.new", {"outside_effects": True, "takes_list": True}, "one event at a time"),
+        ("parcel.track", {}, r"declared twice: eventbus\.tests\.samples has it"),
+    ],
+)
+def test_a_wrong_declaration_fails_at_once_and_says_what_to_do(name: str, options: dict[str, Any], advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        consumer(name, **({"on": [ParcelSent]} | options))(ignore)
+
+
+def test_retry_delays_are_rungs_of_the_ladder() -> None:
+    assert Retry(delays=LADDER).delays == LADDER
+    with pytest.raises(ValueError, match=r"\[2\] have no delay queue; pick from"):
+        Retry(delays=(1, 2))
+    with pytest.raises(ValueError, match="pick from"):
+        Retry(delays=())
+
+
+def test_a_declared_consumer_is_still_its_function() -> None:
+    seen: list[Event] = []
+    declared = consumer("parcel.look", on=[ParcelSent])(seen.append)
+    event = ParcelSent(parcel_id="p1")
+
+    declared(event)
+
+    assert seen == [event]
+
+
+def test_a_consumer_is_bound_once_by_each_contract_it_listens_to() -> None:
+    class ParcelSentBetter(Event, type="parcel.sent", version="1.1", aggregate="parcel_id"):
+        parcel_id: str
+
+    declared = consumer("parcel.look", on=[ParcelSent, ParcelSentBetter, ParcelTracked])(ignore)
+
+    assert declared.routing_keys == ("parcel.sent.v1", "parcel.tracked.v1")
+
+
+def test_outside_effects_never_share_a_transaction() -> None:
+    assert consumer("parcel.call", on=[ParcelSent], outside_effects=True, batch=50)(ignore).batch == 1
+
+
+def test_workers_are_grouped_by_the_first_part_of_the_name() -> None:
+    other = consumer("depot.count", on=[ParcelSent])(ignore)
+    assert groups()["depot"] == [other]
+    assert track in groups()["parcel"]
+    assert set(declarations.registry) == {"parcel.track", "parcel.track_all", "depot.count"}

@@ -1,0 +1,88 @@
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from eventbus.publishing import publish
+from eventbus.relay import CLAIM, settleable
+from eventbus.tests.samples import ParcelSent
+
+
+@pytest.mark.parametrize(
+    ("aggregates", "confirmed", "expected"),
+    [
+        ("abc", {0, 1, 2}, [0, 1, 2]),
+        ("abc", set(), []),
+        ("abc", {0, 2}, [0, 2]),
+        # What was confirmed behind a refused event of the same aggregate goes again after it.
+        ("aab", {1, 2}, [2]),
+        ("abab", {0, 1, 3}, [0, 1, 3]),
+        ("aaaa", {0, 1, 3}, [0, 1]),
+        ("", set(), []),
+    ],
+)
+def test_nothing_leaves_the_outbox_before_an_earlier_event_of_its_aggregate(
+    aggregates: str, confirmed: set[int], expected: list[int]
+) -> None:
+    assert settleable(list(aggregates), confirmed) == expected
+
+
+@pytest.fixture
+def other_relay() -> Iterator[psycopg.Connection]:
+    """A second session in a transaction of its own, as another relay has it."""
+    settings = connection.get_connection_params()
+    names = ("host", "port", "dbname", "user", "password")
+    with psycopg.connect(**{name: settings[name] for name in names if name in settings}) as other:
+        yield other
+        other.rollback()
+
+
+def record(*parcel_ids: str) -> None:
+    for parcel_id in parcel_ids:
+        with transaction.atomic():
+            publish(ParcelSent(parcel_id=parcel_id))
+
+
+def claimable(mine: str) -> list[str]:
+    """The aggregates, of those whose name begins with `mine`, that a relay gets, in its order."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CLAIM, [1000])
+        return [row[5] for row in cursor.fetchall() if row[5].startswith(mine)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_relays_share_the_work_and_keep_the_order_of_each_aggregate(other_relay: psycopg.Connection) -> None:
+    mine = f"p-{uuid4()}-"
+    a, b = f"{mine}a", f"{mine}b"
+    record(a, b, a, b, b)
+    first = other_relay.execute(
+        "SELECT position FROM outbox WHERE aggregate_id = %s ORDER BY position LIMIT 1 FOR UPDATE", [a]
+    ).fetchall()
+    assert len(first) == 1
+
+    assert claimable(mine) == [b, b, b]
+
+    other_relay.rollback()
+    assert claimable(mine) == [a, b, a, b, b]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_commits_late_is_found_though_its_position_is_early(other_relay: psycopg.Connection) -> None:
+    mine = f"p-{uuid4()}-"
+    event_id = uuid4()
+    other_relay.execute("INSERT INTO outbox (event_id, aggregate_id) VALUES (%s, %s)", [event_id, f"{mine}late"])
+    other_relay.execute(
+        "INSERT INTO event (id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, "
+        "data) VALUES (%s, 'parcel.sent', '1.0', 'parcel', %s, 1, now(), 'c', '{}')",
+        [event_id, f"{mine}late"],
+    )
+    record(f"{mine}early")
+    assert claimable(mine) == [f"{mine}early"]
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM outbox WHERE aggregate_id = %s", [f"{mine}early"])
+
+    other_relay.commit()
+
+    assert claimable(mine) == [f"{mine}late"]

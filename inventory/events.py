@@ -1,0 +1,64 @@
+"""What inventory announces."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from eventbus.contracts import Contract, Event
+
+#: What may stand in a line: no NUL, which PostgreSQL refuses, no line breaks, nothing invisible.
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+#: A product's id also names its stream of events.
+ProductId = Annotated[str, Field(min_length=1, max_length=64)]
+Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class ReservedItem(Contract):
+    """So many of a product, set aside for an order."""
+
+    product_id: str
+    quantity: int
+
+
+class Shortage(Contract):
+    """A product that an order asked more of than there was; none of a product that was never received."""
+
+    product_id: str
+    requested: int
+    available: int
+
+
+class InventoryReserved(Event, type="inventory.reserved", version="1.0", aggregate="order_id", aggregate_type="order"):
+    """Every line of the order is set aside. One item per product, however many lines the order had of it."""
+
+    order_id: UUID
+    items: tuple[ReservedItem, ...]
+
+
+class InventoryReservationFailed(
+    Event, type="inventory.reservation.failed", version="1.0", aggregate="order_id", aggregate_type="order"
+):
+    """Nothing of the order is set aside, because of these shortages."""
+
+    order_id: UUID
+    reason: Literal["insufficient_stock", "unknown_product"]
+    shortages: tuple[Shortage, ...]
+
+
+class StockReceived(
+    Event, type="inventory.stock.received", version="1.0", aggregate="product_id", aggregate_type="product"
+):
+    """Goods came in: `quantity` more of the product can be sold."""
+
+    product_id: ProductId
+    product_name: str
+    quantity: Quantity
+
+
+class StockLow(Event, type="inventory.stock.low", version="1.0", aggregate="product_id", aggregate_type="product"):
+    """What is available of the product fell below its threshold. Said once per fall, not at every order."""
+
+    product_id: ProductId
+    available: int
+    threshold: int

@@ -1,0 +1,69 @@
+"""Reads of inventory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from eventbus.invariants import invariant
+from inventory.models import ReservationState, Stock
+
+PUBLIC_FIELDS = ("product_id", "product_name", "available", "reserved", "shipped")
+
+# A full join: a reservation of a product that has no stock row is as wrong as a wrong sum.
+UNBALANCED = """
+SELECT product_id, coalesce(received, 0), coalesce(available, 0), coalesce(reserved, 0), coalesce(shipped, 0),
+       coalesce(open_quantity, 0)
+FROM inventory_stock
+FULL JOIN (
+    SELECT product_id, sum(quantity)::bigint AS open_quantity FROM inventory_reservation WHERE state = %s GROUP BY 1
+) AS open USING (product_id)
+WHERE received IS DISTINCT FROM available + reserved + shipped
+   OR least(available, reserved, shipped) < 0
+   OR coalesce(reserved, 0) <> coalesce(open_quantity, 0)
+ORDER BY product_id LIMIT 1000
+"""
+DESCRIPTION = "%s: received %s, available %s, reserved %s, shipped %s; open reservations: %s"
+
+
+@dataclass(frozen=True, slots=True)
+class StockPage:
+    """A part of the list, and the ids to go on from in both directions; None where there is nothing further."""
+
+    rows: list[dict[str, Any]]
+    previous_before: str | None
+    next_after: str | None
+
+
+def stock_page(*, limit: int, after: str | None = None, before: str | None = None) -> StockPage:
+    """At most `limit` products by id: the first ones, those after an id, or the last ones before an id."""
+    stock = Stock.objects.values(*PUBLIC_FIELDS)
+    if before is not None:
+        found = list(stock.filter(product_id__lt=before).order_by("-product_id")[: limit + 1])
+        rows = found[:limit][::-1]
+        return _page(rows, has_previous=len(found) > limit, has_next=True)
+    found = list(stock.filter(product_id__gt=after or "").order_by("product_id")[: limit + 1])
+    return _page(found[:limit], has_previous=after is not None, has_next=len(found) > limit)
+
+
+def _page(rows: list[dict[str, Any]], *, has_previous: bool, has_next: bool) -> StockPage:
+    return StockPage(
+        rows,
+        previous_before=rows[0]["product_id"] if rows and has_previous else None,
+        next_after=rows[-1]["product_id"] if rows and has_next else None,
+    )
+
+
+def stock_of(product_id: str) -> dict[str, Any] | None:
+    """What channels may see of a product's stock; None for a product that was never received."""
+    return Stock.objects.values(*PUBLIC_FIELDS).filter(product_id=product_id).first()
+
+
+@invariant(
+    "I2", "per product: received = available + reserved + shipped, none below zero, reserved = open reservations"
+)
+def unbalanced_stock() -> list[str]:
+    """Where stock doesn't add up, in words."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNBALANCED, [ReservationState.RESERVED])
+        return [DESCRIPTION % row for row in cursor.fetchall()]

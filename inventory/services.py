@@ -1,0 +1,121 @@
+"""The verbs of inventory."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from django.db import connection, transaction
+
+from eventbus.contracts import Event
+from eventbus.publishing import publish
+from inventory.allocation import Decision, Request, Shelf, decide
+from inventory.events import InventoryReservationFailed, InventoryReserved, ReservedItem, StockLow, StockReceived
+from inventory.models import ReservationState, Stock
+
+STATE = {True: ReservationState.RESERVED.value, False: ReservationState.REFUSED.value}
+
+# In one fixed order, whatever order the baskets have: two transactions can then wait for each other only one way round.
+LOCK = """
+SELECT product_id, available, low_threshold FROM inventory_stock
+WHERE product_id = ANY(%s::text[]) ORDER BY product_id FOR UPDATE
+"""
+DECIDED = "SELECT DISTINCT order_id FROM inventory_reservation WHERE order_id = ANY(%s::uuid[])"
+TAKE = """
+UPDATE inventory_stock AS stock
+SET available = stock.available - taken.quantity, reserved = stock.reserved + taken.quantity
+FROM unnest(%s::text[], %s::bigint[]) AS taken(product_id, quantity)
+WHERE stock.product_id = taken.product_id
+"""
+NOTE = """
+INSERT INTO inventory_reservation (order_id, product_id, quantity, state)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[])
+"""
+
+
+class NamelessProduct(Exception):
+    """The first receipt of a product has to say what it is called."""
+
+    def __init__(self, product_id: str) -> None:
+        super().__init__(f"{product_id} is new here: give its name with its first receipt.")
+
+
+def receive_stock(*, product_id: str, product_name: str | None = None, quantity: int) -> Stock:
+    """Put goods on the shelf and announce them; returns the stock as it is then.
+
+    A name that differs from the known one replaces it. Raises NamelessProduct for a new product without a name, and
+    pydantic.ValidationError for a quantity or an id that no event can carry.
+    """
+    with transaction.atomic():
+        # Two first receipts at once: one inserts, the other waits for it and adds to it.
+        if product_name:
+            Stock.objects.bulk_create([Stock(product_id=product_id, product_name=product_name)], ignore_conflicts=True)
+        stock = Stock.objects.select_for_update().filter(product_id=product_id).first()
+        if stock is None:
+            raise NamelessProduct(product_id)
+        stock.product_name = product_name or stock.product_name
+        event = StockReceived(product_id=product_id, product_name=stock.product_name, quantity=quantity)
+        stock.available += quantity
+        stock.received += quantity
+        stock.save(update_fields=["product_name", "available", "received"])
+        publish(event)
+    return stock
+
+
+def reserve_stock(requests: Sequence[Request]) -> None:
+    """Decide on orders in the order given: each gets everything it asks for, or nothing, and an event tells which.
+
+    An order that was decided on before is left out. The number of statements doesn't grow with the orders or their
+    lines. For handlers: runs in the bus's transaction or one of its own, never in a savepoint.
+    """
+    with transaction.atomic(savepoint=False):
+        shelves = _lock({product_id for request in requests for product_id in request.wanted})
+        plan = decide(_undecided(requests), shelves)
+        _take(plan.taken)
+        _note(plan.decisions)
+        for decision in plan.decisions:
+            publish(_outcome(decision), caused_by=decision.request.cause)
+        for fall in plan.falls:
+            low = StockLow(product_id=fall.product_id, available=fall.available, threshold=fall.threshold)
+            publish(low, caused_by=fall.request.cause)
+
+
+def _lock(product_ids: Iterable[str]) -> dict[str, Shelf]:
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [list(product_ids)])
+        return {product_id: Shelf(available, threshold) for product_id, available, threshold in cursor.fetchall()}
+
+
+def _undecided(requests: Sequence[Request]) -> list[Request]:
+    """The first request of each order that has no decision yet. Asked after the locks are held: only then is the
+    decision of a transaction that we waited for visible."""
+    first = {request.order_id: request for request in reversed(requests)}
+    with connection.cursor() as cursor:
+        cursor.execute(DECIDED, [list(first)])
+        for (order_id,) in cursor.fetchall():
+            del first[order_id]
+    return list(reversed(first.values()))
+
+
+def _take(taken: Mapping[str, int]) -> None:
+    if not taken:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, [list(taken), list(taken.values())])
+
+
+def _note(decisions: Sequence[Decision]) -> None:
+    rows = [
+        (decision.request.order_id, product_id, quantity, STATE[decision.granted])
+        for decision in decisions
+        for product_id, quantity in decision.request.wanted.items()
+    ]
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _outcome(decision: Decision) -> Event:
+    order_id = decision.request.order_id
+    if not decision.granted:
+        return InventoryReservationFailed(order_id=order_id, reason=decision.reason, shortages=decision.shortages)
+    items = tuple(ReservedItem(product_id=key, quantity=quantity) for key, quantity in decision.request.wanted.items())
+    return InventoryReserved(order_id=order_id, items=items)

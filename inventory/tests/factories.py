@@ -1,0 +1,49 @@
+"""Orders and stock for tests. Ids are fresh: the archive keeps what tests with real commits leave in it."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from eventbus.contracts import Event
+from eventbus.testing import published
+from inventory.models import Stock
+from orders.events import Address, Item, OrderCreated
+
+E = TypeVar("E", bound=Event)
+
+
+def order_created(*lines: tuple[str, int], order_id: UUID | None = None) -> OrderCreated:
+    """An order of these products and quantities, as intake announces it."""
+    items = tuple(
+        Item(product_id=product_id, product_name=product_id.title(), quantity=quantity, unit_price=Decimal("9.99"))
+        for product_id, quantity in lines
+    )
+    return OrderCreated(
+        order_id=order_id or uuid4(),
+        customer_id="c-1",
+        customer_email="ada@shop.example",
+        items=items,
+        shipping_address=Address(street="1 Main St", city="Springfield", state="IL", postal_code="62701", country="US"),
+        total_amount=sum((item.quantity * item.unit_price for item in items), Decimal(0)),
+        currency="USD",
+        created_at=datetime.now(UTC),
+    )
+
+
+def shelve(product_id: str, available: int, **fields: Any) -> Stock:
+    """Stock of a product, without an event."""
+    return Stock.objects.create(
+        product_id=product_id, product_name=product_id.title(), available=available, received=available, **fields
+    )
+
+
+def about(contract: type[E], *orders: OrderCreated) -> list[E]:
+    """What was published of this contract for these orders, oldest first."""
+    ids = {order.order_id for order in orders}
+    return [event for event in published(contract) if getattr(event, "order_id", None) in ids]
+
+
+def available(product_id: str) -> int:
+    """How many of the product can still be sold."""
+    return Stock.objects.values_list("available", flat=True).get(product_id=product_id)

@@ -1,0 +1,55 @@
+"""Mails in Django admin: to find, to read, and to send again where only a person can decide."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
+from eventbus.context import Cause, acting, current_cause
+from notifications import services
+from notifications.models import Mail
+
+
+@admin.register(Mail)
+class MailAdmin(ReadOnlyAdmin):
+    """Every mail and what became of it."""
+
+    list_display = ["to", "kind", "state", "order_id", "created_at", "sent_at", "error"]
+    list_filter = ["state", "kind"]
+    search_fields = ["=to"]
+    search_help_text = "A whole order id or e-mail address"
+    # The HTML part is left out: it says the same, and nobody reads markup.
+    fields = ["to", "subject", "text", "state", "error", "kind", "order_id", "message_id", "created_at", "sent_at"]
+    actions = ["resend"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Mail], search_term: str
+    ) -> tuple[QuerySet[Mail], bool]:
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        return found | by_uuid(queryset, "order_id", search_term), distinct
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("notifications.resend_mail")
+
+    @admin.action(description="Send again mails that are in doubt or were refused", permissions=["resend"])
+    def resend(self, request: HttpRequest, queryset: QuerySet[Mail]) -> HttpResponse | None:
+        stuck = queryset.filter(state__in=services.STUCK)
+        if "confirmed" not in request.POST:
+            context: dict[str, Any] = {
+                **self.admin_site.each_context(request),
+                "title": "Send mails again?",
+                "opts": self.opts,
+                "mails": stuck,
+                "selected": request.POST.getlist(admin.helpers.ACTION_CHECKBOX_NAME),
+                "checkbox": admin.helpers.ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "admin/notifications/mail/resend.html", context)
+        with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+            queued = [mail for mail in stuck if services.resend_mail(mail.pk)]
+        for mail in queued:
+            self.log_change(request, mail, f"Sent again; it was {mail.get_state_display()}.")
+        messages.success(request, f"Queued again: {len(queued)} of {queryset.count()} selected.")
+        return None

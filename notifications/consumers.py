@@ -1,0 +1,56 @@
+"""What notifications reacts to. The first two write mails, the third sends them: a mail server that is down delays
+mail and nothing else."""
+
+from collections.abc import Sequence
+
+from eventbus.declarations import Retry, consumer
+from notifications import letters, services
+from notifications.events import NotificationQueued
+from notifications.letters import Letter
+from notifications.models import Kind, Mail
+from orders.events import OrderConfirmed, OrderRejected
+
+
+@consumer("notifications.queue_confirmation", on=[OrderConfirmed], concurrency=20, time_limit=10, takes_list=True)
+def queue_confirmation(events: Sequence[OrderConfirmed]) -> None:
+    """Write to the customer that the order is coming."""
+    services.queue_letters([confirmation(event) for event in events])
+
+
+@consumer("notifications.queue_apology", on=[OrderRejected], concurrency=20, time_limit=10, takes_list=True)
+def queue_apology(events: Sequence[OrderRejected]) -> None:
+    """Write to the customer that the order is not coming, and why."""
+    services.queue_letters([apology(event) for event in events])
+
+
+@consumer(
+    "notifications.deliver_mail",
+    on=[NotificationQueued],
+    # A mail server may be down for the night; what waits is mail alone.
+    retry=Retry(times=500, delays=(1, 10, 60), max_age=86_400, give_up_on=(Mail.DoesNotExist,)),
+    concurrency=20,
+    time_limit=10,
+    outside_effects=True,
+)
+def deliver_mail(event: NotificationQueued) -> None:
+    """Hand a mail to the mail server, at most once."""
+    services.deliver_mail(event.mail_id)
+
+
+def confirmation(event: OrderConfirmed) -> Letter:
+    """The letter that answers a confirmed order."""
+    context = letters.order_context(event.items, event.total_amount, event.currency)
+    return letters.write(
+        Kind.CONFIRMATION, order_id=event.order_id, to=event.customer_email, context=context, cause=event
+    )
+
+
+def apology(event: OrderRejected) -> Letter:
+    """The letter that answers a rejected order. Products are called by the names that the customer saw."""
+    names = {item.product_id: item.product_name for item in event.items}
+    context = letters.order_context(event.items, event.total_amount, event.currency)
+    context["shortages"] = [
+        {"name": names.get(short.product_id, short.product_id), "requested": short.requested, "left": short.available}
+        for short in event.shortages
+    ]
+    return letters.write(Kind.APOLOGY, order_id=event.order_id, to=event.customer_email, context=context, cause=event)

@@ -1,0 +1,95 @@
+"""What the mails say: an event becomes a letter, a stored letter a message."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from email.utils import parseaddr
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+
+from eventbus.context import new_id
+from eventbus.contracts import Event
+from notifications.models import Kind, Mail
+
+SUBJECTS = {
+    Kind.CONFIRMATION: "Your order {number} is confirmed",
+    Kind.APOLOGY: "We are sorry: we can't deliver your order {number}",
+}
+
+
+class Ordered(Protocol):
+    """What a letter needs to know of an order's line."""
+
+    @property
+    def product_name(self) -> str: ...
+    @property
+    def quantity(self) -> int: ...
+    @property
+    def unit_price(self) -> Decimal: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an order, as a customer reads it."""
+
+    product_name: str
+    quantity: int
+    unit_price: str
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail that is written and not stored yet, and the event that it answers."""
+
+    order_id: UUID
+    kind: Kind
+    to: str
+    subject: str
+    text: str
+    html: str
+    cause: Event
+    id: UUID = field(default_factory=new_id)
+
+    @property
+    def message_id(self) -> str:
+        """Made of order and kind: the same however often the letter is written."""
+        _, sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
+        return f"<{self.kind}.{self.order_id}@{sender.rpartition('@')[2]}>"
+
+
+def write(kind: Kind, *, order_id: UUID, to: str, context: Mapping[str, Any], cause: Event) -> Letter:
+    """Render a letter of this kind, as plain text and as HTML."""
+    number = str(order_id)
+    subject = SUBJECTS[kind].format(number=number)
+    context = {**context, "number": number, "subject": subject}
+    text = render_to_string(f"notifications/{kind}.txt", context)
+    html = render_to_string(f"notifications/{kind}.html", context)
+    return Letter(order_id, kind, to, subject, text, html, cause)
+
+
+def as_message(mail: Mail) -> EmailMultiAlternatives:
+    """A stored mail as it goes out. Marked as sent by a machine (RFC 3834), so that holiday notices don't answer."""
+    headers = {"Message-ID": mail.message_id, "Auto-Submitted": "auto-generated"}
+    message = EmailMultiAlternatives(subject=mail.subject, body=mail.text, to=[mail.to], headers=headers)
+    message.attach_alternative(mail.html, "text/html")
+    return message
+
+
+def order_context(items: Sequence[Ordered], total: Decimal, currency: str) -> dict[str, Any]:
+    """What a letter tells of an order: its lines and its total, all with the same number of decimals."""
+    amounts = [total, *(item.unit_price for item in items)]
+    places = max(max(0, -int(amount.as_tuple().exponent)) for amount in amounts)
+
+    def money(amount: Decimal) -> str:
+        return f"{amount:,.{places}f} {currency}"
+
+    lines = [
+        Line(item.product_name, item.quantity, money(item.unit_price), money(item.unit_price * item.quantity))
+        for item in items
+    ]
+    return {"lines": lines, "total": money(total)}

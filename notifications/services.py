@@ -1,0 +1,138 @@
+"""The verbs of notifications."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+from django.db import connection, transaction
+from django.utils import timezone
+
+from eventbus.declarations import PermanentFailure
+from eventbus.failpoints import failpoint
+from eventbus.publishing import publish
+from notifications import letters, smtp
+from notifications.events import NotificationQueued, NotificationSent
+from notifications.letters import Letter
+from notifications.models import Mail, State
+
+log = structlog.get_logger(__name__)
+
+#: First key of the advisory locks of mails that are being sent; the second is made of the mail's id.
+SENDING_LOCK = 0x4D41494C
+#: Surely not with the mail server.
+NOT_TAKEN = (State.QUEUED, State.FAILED)
+#: What staff may send again: refused for good, or in doubt.
+STUCK = (State.UNKNOWN, State.FAILED)
+
+QUEUE = """
+INSERT INTO notifications_mail (id, order_id, kind, "to", subject, text, html, message_id)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+ON CONFLICT (order_id, kind) DO NOTHING
+RETURNING id
+"""
+
+
+class BeingSent(Exception):
+    """Another process has this mail in hand: look again later."""
+
+
+def queue_letters(written: Sequence[Letter]) -> None:
+    """Keep letters to be sent, in one statement, and announce each. One that its order already has is left out."""
+    if not written:
+        return
+    with transaction.atomic(savepoint=False):
+        rows = [
+            (
+                letter.id,
+                letter.order_id,
+                letter.kind,
+                letter.to,
+                letter.subject,
+                letter.text,
+                letter.html,
+                letter.message_id,
+            )
+            for letter in written
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(QUEUE, [list(column) for column in zip(*rows, strict=True)])
+            new = {mail_id for (mail_id,) in cursor.fetchall()}
+        for letter in written:
+            if letter.id in new:
+                event = NotificationQueued(mail_id=letter.id, order_id=letter.order_id, kind=letter.kind)
+                publish(event, caused_by=letter.cause)
+
+
+def deliver_mail(mail_id: UUID) -> None:
+    """Send a queued mail: at most once, however often this is called and wherever it dies.
+
+    The mail is claimed when the server has all of it but the final dot, and the claim commits before the dot goes.
+    Whoever dies before the claim leaves the mail QUEUED, and it is sent again. Whoever dies, or loses the connection,
+    after it leaves it SENDING: the dot may have arrived or not, and SMTP offers no way to ask. That window, from the
+    commit of the claim to the commit of what the server answered, is the one in which nobody can know. Such a mail
+    becomes UNKNOWN and stays so until a person decides: it is not sent again by itself.
+
+    Raises NotTaken where another attempt may help, PermanentFailure where none will, BeingSent while another process
+    is at it.
+    """
+    with _alone_with(mail_id):
+        mail = Mail.objects.get(pk=mail_id)
+        if mail.state == State.SENDING:
+            _leave_in_doubt(mail)
+        elif mail.state in NOT_TAKEN:
+            try:
+                _hand_over(mail)
+            except smtp.NotTaken as error:
+                _note_not_taken(mail, error)
+                if error.permanent:
+                    raise PermanentFailure(str(error)) from error
+                raise
+
+
+def resend_mail(mail_id: UUID) -> bool:
+    """Queue a mail again that is in doubt or was refused; returns whether it was one. The customer may get it twice."""
+    with transaction.atomic():
+        if not Mail.objects.filter(pk=mail_id, state__in=STUCK).update(state=State.QUEUED):
+            return False
+        mail = Mail.objects.get(pk=mail_id)
+        publish(NotificationQueued(mail_id=mail.id, order_id=mail.order_id, kind=mail.kind))
+    return True
+
+
+@contextmanager
+def _alone_with(mail_id: UUID) -> Iterator[None]:
+    """Hold the mail's lock, which ends with the process: so a sender that died can be told from one that is busy."""
+    key = [SENDING_LOCK, str(mail_id)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s::int, hashtext(%s))", key)
+        if cursor.fetchone() != (True,):
+            raise BeingSent(f"Mail {mail_id} is being sent by another process.")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s::int, hashtext(%s))", key)
+
+
+def _hand_over(mail: Mail) -> None:
+    with smtp.handed_over(letters.as_message(mail)) as handover:
+        failpoint("mail.before_send")
+        if not Mail.objects.filter(pk=mail.pk, state__in=NOT_TAKEN).update(state=State.SENDING):
+            raise BeingSent(f"Mail {mail.pk} was claimed by another process.")
+        handover.end()
+        failpoint("mail.after_send")
+        with transaction.atomic():
+            Mail.objects.filter(pk=mail.pk).update(state=State.SENT, sent_at=timezone.now(), error="")
+            publish(NotificationSent(mail_id=mail.pk, order_id=mail.order_id, kind=mail.kind))
+
+
+def _note_not_taken(mail: Mail, error: smtp.NotTaken) -> None:
+    state = State.FAILED if error.permanent else State.QUEUED
+    Mail.objects.filter(pk=mail.pk, state__in=[*NOT_TAKEN, State.SENDING]).update(state=state, error=str(error))
+
+
+def _leave_in_doubt(mail: Mail) -> None:
+    why = "The sender died or lost the connection between the end of the content and the server's answer."
+    Mail.objects.filter(pk=mail.pk, state=State.SENDING).update(state=State.UNKNOWN, error=why)
+    log.error("mail.in_doubt", mail_id=str(mail.pk), order_id=str(mail.order_id), kind=mail.kind, why=why)

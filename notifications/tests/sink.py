@@ -1,0 +1,67 @@
+"""A mail server for tests, in this process and over a real socket, that can be told to misbehave."""
+
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from threading import Event
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+
+class Sink(Controller):
+    """Keeps what it took in `mails`. What it answers at each step, and where it hangs up, is set on it."""
+
+    def __init__(self) -> None:
+        super().__init__(self, hostname="127.0.0.1", port=0)
+        self.mails: list[EmailMessage] = []
+        self.asked = 0
+        self.on_mail = self.on_rcpt = self.on_content = "250 OK"
+        #: Hang up instead of reading the content, or instead of answering it.
+        self.drops_before_content = self.drops_before_answer = False
+        #: What the answer to the content waits for.
+        self.may_answer = Event()
+        self.may_answer.set()
+        #: Set once the content is there.
+        self.has_content = Event()
+
+    def factory(self) -> SMTP:
+        return Dropping(self, enable_SMTPUTF8=False)
+
+    def _trigger_server(self) -> None:
+        """Port 0 is known only now. The base class would connect to the 0 it was given."""
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+    async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
+        self.asked += 1
+        if self.on_mail.startswith("250"):
+            envelope.mail_from = address
+        return self.on_mail
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
+        if self.on_rcpt.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return self.on_rcpt
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.on_content.startswith("250"):
+            message = message_from_bytes(envelope.original_content or b"", policy=policy.default)
+            assert isinstance(message, EmailMessage)
+            self.mails.append(message)
+        self.has_content.set()
+        await server.loop.run_in_executor(None, self.may_answer.wait, 10)
+        if self.drops_before_answer:
+            server.transport.close()
+        return self.on_content
+
+
+class Dropping(SMTP):
+    """aiosmtpd's server, which can also hang up when it should read the content."""
+
+    async def smtp_DATA(self, arg: str) -> None:
+        if self.event_handler.drops_before_content:
+            await self.push("354 Go on")
+            self.transport.close()
+        else:
+            await super().smtp_DATA(arg)

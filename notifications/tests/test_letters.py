@@ -1,0 +1,49 @@
+"""What the customer reads."""
+
+from decimal import Decimal
+
+from notifications.consumers import apology, confirmation
+from notifications.tests.factories import order_confirmed, order_rejected
+from orders.events import Item
+
+
+def test_a_confirmation_lists_what_was_ordered() -> None:
+    order = order_confirmed()
+    letter = confirmation(order)
+    assert letter.to == "ada@customer.example"
+    assert letter.subject == f"Your order {order.order_id} is confirmed"
+    for part in (letter.text, letter.html):
+        for said in (str(order.order_id), "2 \u00d7 Cup", "4.50 USD", "9.00 USD", "1,290.00 USD", "1,299.00 USD"):
+            assert said in part
+
+
+def test_an_apology_says_what_there_was_too_little_of() -> None:
+    letter = apology(order_rejected())
+    assert "can't deliver" in letter.subject
+    assert "Vase: you asked for 1, we have none" in letter.text
+    assert "<li>Vase: you asked for 1, we have none</li>" in letter.html
+
+
+def test_an_apology_without_shortages_names_none() -> None:
+    assert "too little" not in apology(order_rejected(shortages=(), reason="expired")).text
+
+
+def test_markup_in_a_name_is_text_in_the_html_part_and_untouched_in_the_plain_one() -> None:
+    name = "<script>alert('&')</script>"
+    items = (Item(product_id="x", product_name=name, quantity=1, unit_price=Decimal(1)),)
+    letter = confirmation(order_confirmed(items=items, total_amount=Decimal(1)))
+    assert name in letter.text
+    assert "<script" not in letter.html
+    assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in letter.html
+
+
+def test_amounts_of_a_currency_without_decimals_have_none() -> None:
+    items = (Item(product_id="x", product_name="Tea", quantity=3, unit_price=Decimal(500)),)
+    letter = confirmation(order_confirmed(items=items, total_amount=Decimal(1500), currency="JPY"))
+    assert "Total: 1,500 JPY" in letter.text
+
+
+def test_the_message_id_depends_on_order_and_kind_alone() -> None:
+    order = order_confirmed()
+    assert confirmation(order).message_id == confirmation(order).message_id
+    assert confirmation(order).message_id == f"<confirmation.{order.order_id}@shop.example>"

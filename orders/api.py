@@ -1,0 +1,109 @@
+"""The REST API of orders. Errors are problems: see `orders.http`."""
+
+import re
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from eventbus.queries import events_of
+from orders import intake, queries
+from orders.auth import ChannelAuthentication
+from orders.http import invalid, read_json, validated, wrong
+from orders.models import Order, Status
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment(text: str) -> str:
+    # pydantic would take seconds since 1970 as well, and guess at what is left out.
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("write a moment like 2026-02-01T00:00:00Z")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+
+
+class OrderFilter(BaseModel):
+    """The query of a list. `createdFrom` is inside, `createdTo` is not."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    status: Status | None = None
+    customer_id: intake.Identifier | None = None
+    created_from: Moment | None = None
+    created_to: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[queries.Cursor | None, BeforeValidator(queries.Cursor.parse)] = None
+
+
+class ChannelView(APIView):
+    """What a sales channel sees: its own. Staff see everyone's."""
+
+    authentication_classes = [ChannelAuthentication]
+
+    def orders(self) -> Any:
+        user: Any = self.request.user
+        return queries.orders_of(None if user.is_staff else user.pk)
+
+    def order(self, order_id: UUID) -> Order:
+        """Raises Http404 for one that isn't there and for another channel's alike."""
+        try:
+            return self.orders().get(pk=order_id)
+        except Order.DoesNotExist:
+            raise Http404 from None
+
+
+class OrdersView(ChannelView):
+    def post(self, request: Request) -> HttpResponse:
+        """Take an order in."""
+        key = intake.check_key(request.headers.get("Idempotency-Key"))
+        order = intake.parse_order(read_json(request))
+        placed = intake.place_order(order, channel_id=request.user.pk, key=key)
+        headers = {"Location": request.build_absolute_uri(f"{request.path}/{placed.order_id}")}
+        if placed.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        # No Response: there is nothing left to render.
+        return HttpResponse(placed.answer, status=HTTPStatus.CREATED, content_type="application/json", headers=headers)
+
+    def get(self, request: Request) -> Response:
+        """List orders, newest first."""
+        wanted = validated(OrderFilter, _query(request), status=HTTPStatus.BAD_REQUEST)
+        page = queries.page_of(self.orders(), **dict(wanted))
+        links = {"next": _link(request, page.next), "previous": _link(request, page.previous)}
+        return Response({"results": page.results, **links})
+
+
+class OrderView(ChannelView):
+    def get(self, request: Request, order_id: UUID) -> Response:
+        """One order."""
+        return Response(queries.as_data(self.order(order_id)))
+
+
+class OrderEventsView(ChannelView):
+    def get(self, request: Request, order_id: UUID) -> Response:
+        """All that happened to one order, as events."""
+        return Response({"results": events_of(self.order(order_id).pk), "next": None, "previous": None})
+
+
+def _query(request: HttpRequest | Request) -> dict[str, str]:
+    repeated = [name for name, values in request.GET.lists() if len(values) > 1]
+    if repeated:
+        errors = [wrong(f"/{name[:64]}", "repeated", "Give it once.") for name in repeated]
+        raise invalid(errors, status=HTTPStatus.BAD_REQUEST)
+    return request.GET.dict()
+
+
+def _link(request: Request, cursor: queries.Cursor | None) -> str | None:
+    if cursor is None:
+        return None
+    query = urlencode({**request.GET.dict(), "cursor": str(cursor)})
+    return request.build_absolute_uri(f"{request.path}?{query}")

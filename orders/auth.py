@@ -1,0 +1,29 @@
+"""Who calls: a sales channel or a member of staff, by a token."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+from knox.auth import TokenAuthentication
+from knox.crypto import hash_token
+from rest_framework.exceptions import AuthenticationFailed
+
+_FIELDS = ("id", "username", "is_staff", "is_superuser", "is_active")
+_LOOK_UP = f"""
+SELECT {", ".join(f"u.{field}" for field in _FIELDS)}
+FROM knox_authtoken t JOIN auth_user u ON u.id = t.user_id
+WHERE t.digest = %s AND (t.expiry IS NULL OR t.expiry > now())
+"""  # noqa: S608  the names above
+
+
+class ChannelAuthentication(TokenAuthentication):
+    """Knox's tokens, looked up by their digest in one statement. Knox itself takes two and deletes old tokens here."""
+
+    def authenticate_credentials(self, token: bytes) -> tuple[Any, None]:
+        """The token's user. Raises AuthenticationFailed for a token that is unknown, expired or of nobody active."""
+        with connection.cursor() as cursor:
+            cursor.execute(_LOOK_UP, [hash_token(token.decode("latin-1"))])
+            row = cursor.fetchone()
+        if row is None or not row[_FIELDS.index("is_active")]:
+            raise AuthenticationFailed("The token is unknown or has expired.")
+        return get_user_model().from_db(connection.alias, _FIELDS, row), None

@@ -1,0 +1,71 @@
+"""What orders announces: its published language."""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from eventbus.contracts import Contract, Event
+
+
+class Item(Contract):
+    """A line of an order."""
+
+    product_id: str
+    product_name: str
+    quantity: int
+    unit_price: Decimal
+
+
+class Address(Contract):
+    """Where an order goes. `country` is an ISO 3166 alpha-2 code."""
+
+    street: str
+    city: str
+    state: str
+    postal_code: str
+    country: str
+
+
+class Shortage(Contract):
+    """A product that an order asked more of than there was."""
+
+    product_id: str
+    requested: int
+    available: int
+
+
+class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_id"):
+    """The shop accepted an order. Carries all that a consumer needs: nobody has to call back."""
+
+    order_id: UUID
+    customer_id: str
+    customer_email: str
+    items: tuple[Item, ...]
+    shipping_address: Address
+    total_amount: Decimal
+    currency: str
+    created_at: datetime
+
+
+class OrderConfirmed(Event, type="order.confirmed", version="1.0", aggregate="order_id"):
+    """Every line of the order is set aside: it will be delivered."""
+
+    order_id: UUID
+    customer_id: str
+    customer_email: str
+    items: tuple[Item, ...]
+    total_amount: Decimal
+    currency: str
+
+
+class OrderRejected(Event, type="order.rejected", version="1.0", aggregate="order_id"):
+    """The order will not be delivered, for this reason. `shortages` names what there was too little of."""
+
+    order_id: UUID
+    customer_id: str
+    customer_email: str
+    items: tuple[Item, ...]
+    total_amount: Decimal
+    currency: str
+    reason: str
+    shortages: tuple[Shortage, ...] = ()

@@ -1,0 +1,250 @@
+"""Taking an order in: check it, then store order, lines and event in one SQL statement.
+
+This is the one place where speed is bought with plainness. Python's CPU time limits how many orders a machine takes in,
+so nothing here goes through the ORM, and one JSON text is at once the answer to the channel, the source of the rows and
+what a repeated request gets again.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from eventbus.context import Cause, acting, current_cause, new_id
+from eventbus.contracts import Contract, encode_json
+from eventbus.failpoints import failpoint
+from eventbus.publishing import publish_with
+from orders.currencies import COUNTRIES, FINEST, SMALLEST
+from orders.events import Address, Item, OrderCreated
+from orders.http import Problem, invalid, validated, wrong
+from orders.models import Status
+
+MAX_ITEMS = 500
+#: Times MAX_ITEMS it still fits into the integer that counts a product over a whole order.
+MAX_QUANTITY = 1_000_000
+MAX_INTEGER_DIGITS = 12
+KEY_LIFE = timedelta(hours=24)
+
+_EMAIL = re.compile(
+    r"(?=.{3,254}\Z)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+def _line(value: str) -> str:
+    # Line breaks could end a mail header, the other control characters hide things; PostgreSQL refuses NUL.
+    # isprintable() is the quick answer for nearly all; the slow one lets through what some scripts need, such as joiners.
+    if not value.isprintable() and _CONTROL.search(value):
+        raise PydanticCustomError("control_character", "No line breaks or other control characters.")
+    if value != value.strip():
+        raise PydanticCustomError("surrounding_space", "No spaces before or after.")
+    return value
+
+
+def _email(value: str) -> str:
+    if not _EMAIL.fullmatch(value):
+        raise PydanticCustomError("email", "Not an e-mail address. Write an international domain in its xn-- form.")
+    return value
+
+
+def _currency(value: str) -> str:
+    if value not in SMALLEST:
+        raise PydanticCustomError("currency", "Not an ISO 4217 currency code, such as USD.")
+    return value
+
+
+def _country(value: str) -> str:
+    if value not in COUNTRIES:
+        raise PydanticCustomError("country", "Not an ISO 3166-1 alpha-2 country code, such as US.")
+    return value
+
+
+def _amount(value: object, info: ValidationInfo) -> Decimal:
+    """The amount with exactly as many decimals as the order's currency has, which the context names."""
+    if type(value) is int:
+        value = Decimal(value)
+    elif type(value) is not Decimal:
+        raise PydanticCustomError("amount_type", "An amount is a JSON number.")
+    if value.is_signed():
+        raise PydanticCustomError("amount_negative", "An amount is not negative.")
+    # First, because quantize() must not have to write out the zeros of 1e999999.
+    if value.adjusted() >= MAX_INTEGER_DIGITS:
+        raise PydanticCustomError("amount_too_large", "An amount has at most 12 digits before the point.")
+    exact = value.quantize(info.context)
+    if exact != value:
+        raise PydanticCustomError("amount_too_precise", "More decimals than the currency has.")
+    return exact
+
+
+Line = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_line)]
+Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=64), AfterValidator(_line)]
+# Not every country has states or postal codes.
+MaybeLine = Annotated[str, Field(strict=True, max_length=200), AfterValidator(_line)]
+Amount = Annotated[Decimal, PlainValidator(_amount), WithJsonSchema({"type": "number", "minimum": 0})]
+
+_REQUEST = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+class NewItem(Item):
+    """A line as a channel sends it."""
+
+    model_config = _REQUEST
+
+    product_id: Identifier
+    product_name: Line
+    quantity: Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+    unit_price: Amount
+
+
+class NewAddress(Address):
+    """A shipping address as a channel sends it."""
+
+    model_config = _REQUEST
+
+    street: Line
+    city: Line
+    state: MaybeLine
+    postal_code: MaybeLine
+    country: Annotated[str, Field(strict=True), AfterValidator(_country)]
+
+
+class NewOrder(Contract):
+    """An order as a channel sends it. Whose it is and how it stands is not the channel's to say."""
+
+    model_config = _REQUEST
+
+    customer_id: Identifier
+    customer_email: Annotated[str, Field(strict=True), AfterValidator(_email)]
+    items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_ITEMS)]
+    shipping_address: NewAddress
+    total_amount: Amount
+    currency: Annotated[str, Field(strict=True), AfterValidator(_currency)] = "USD"
+
+
+def parse_order(data: object) -> NewOrder:
+    """What a channel sent, as an order that adds up. Raises a Problem that names all that is wrong."""
+    currency = data.get("currency", "USD") if isinstance(data, dict) else None
+    # A currency that is none is reported by its own field; the amounts are then held to the finest there is.
+    smallest = SMALLEST.get(currency, FINEST) if isinstance(currency, str) else FINEST
+    order = validated(NewOrder, data, context=smallest)
+    total = sum(item.quantity * item.unit_price for item in order.items)
+    if total != order.total_amount:
+        raise invalid([wrong("/totalAmount", "total_mismatch", f"The items add up to {total}.")])
+    return order
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order that is stored, and the JSON that says so. `replayed`: by an earlier request with the same key."""
+
+    order_id: UUID
+    answer: str
+    replayed: bool = False
+
+
+_PLACE = """answer AS MATERIALIZED (
+    SELECT %s::json AS body
+), placed AS (
+    INSERT INTO orders_order (id, channel_id, status, customer_id, customer_email, shipping_address,
+                              total_amount, currency, correlation_id, created_at, updated_at)
+    SELECT t."orderId", %s, t.status, t."customerId", t."customerEmail", t."shippingAddress",
+           t."totalAmount", t.currency, %s, t."createdAt", t."updatedAt"
+    FROM answer, json_to_record(body) AS t(
+        "orderId" uuid, status text, "customerId" text, "customerEmail" text, "shippingAddress" jsonb,
+        "totalAmount" numeric, currency text, "createdAt" timestamptz, "updatedAt" timestamptz)
+), lines AS (
+    INSERT INTO orders_orderitem (order_id, line, product_id, product_name, quantity, unit_price)
+    SELECT (body->>'orderId')::uuid, t.line, t."productId", t."productName", t.quantity, t."unitPrice"
+    FROM answer, ROWS FROM (json_to_recordset(body->'items') AS (
+        "productId" text, "productName" text, quantity integer, "unitPrice" numeric
+    )) WITH ORDINALITY AS t("productId", "productName", quantity, "unitPrice", line)
+)"""
+_REMEMBER = """, remembered AS (
+    INSERT INTO orders_idempotencykey (channel_id, key, fingerprint, order_id, response, created_at)
+    SELECT %s, %s, %s, (body->>'orderId')::uuid, body::text, (body->>'createdAt')::timestamptz FROM answer
+    ON CONFLICT (channel_id, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, order_id = EXCLUDED.order_id,
+        response = EXCLUDED.response, created_at = EXCLUDED.created_at
+)"""
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
+_EARLIER = """
+SELECT order_id, response, fingerprint FROM orders_idempotencykey WHERE channel_id = %s AND key = %s AND created_at > %s
+"""
+
+
+def check_key(key: str | None) -> str | None:
+    """The Idempotency-Key of a request, if it has one. Raises a Problem with status 400."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise Problem(
+            400, "An Idempotency-Key has 1 to 255 printable ASCII characters.", kind="idempotency-key-invalid"
+        )
+    return key
+
+
+def place_order(order: NewOrder, *, channel_id: int, key: str | None = None) -> Placed:
+    """Store an order, its lines and its event, all or nothing; with a key, once per key however often it is asked.
+
+    Raises a Problem: 409 while a request with the same key is in flight, 422 if its order was another one.
+    """
+    with acting(Cause(current_cause().correlation_id, user_id=str(channel_id))):
+        placed = _store(order, channel_id) if key is None else _store_once(order, channel_id, key)
+    failpoint("intake.after_commit")
+    return placed
+
+
+def _store_once(order: NewOrder, channel_id: int, key: str) -> Placed:
+    fingerprint = hashlib.sha256(encode_json(order.model_dump())).digest()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK, [key, channel_id])
+            if not cursor.fetchone()[0]:
+                raise Problem(
+                    409,
+                    "A request with this Idempotency-Key is in flight.",
+                    kind="idempotency-key-in-flight",
+                    headers={"Retry-After": "1"},
+                )
+            # A statement of its own: this one sees what the lock's last holder committed, the one above may not.
+            cursor.execute(_EARLIER, [channel_id, key, datetime.now(UTC) - KEY_LIFE])
+            earlier = cursor.fetchone()
+        if earlier is None:
+            placed = _store(order, channel_id, (key, fingerprint))
+            failpoint("intake.before_commit")
+            return placed
+    order_id, answer, earlier_fingerprint = earlier
+    if bytes(earlier_fingerprint) != fingerprint:
+        raise Problem(422, "This Idempotency-Key was used for another order.", kind="idempotency-key-reused")
+    return Placed(order_id, answer, replayed=True)
+
+
+def _store(order: NewOrder, channel_id: int, remember: tuple[str, bytes] | None = None) -> Placed:
+    """One statement, which is its own transaction unless one is open."""
+    now = datetime.now(UTC)
+    order_id = new_id()
+    created = OrderCreated(
+        order_id=order_id,
+        customer_id=order.customer_id,
+        customer_email=order.customer_email,
+        items=order.items,
+        shipping_address=order.shipping_address,
+        total_amount=order.total_amount,
+        currency=order.currency,
+        created_at=now,
+    )
+    body: dict[str, Any] = {"orderId": order_id, "status": Status.CREATED.value}
+    body |= order.model_dump(by_alias=True)
+    body |= {"createdAt": now, "updatedAt": now}
+    answer = encode_json(body).decode()
+    change, params = _PLACE, [answer, channel_id, current_cause().correlation_id]
+    if remember is not None:
+        change, params = _PLACE + _REMEMBER, [*params, channel_id, *remember]
+    publish_with(change, params, created)
+    return Placed(order_id, answer)

@@ -1,0 +1,97 @@
+"""Orders, their lines, and the answers that a repeated request gets again."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Upper
+
+from eventbus.context import new_id
+
+
+class Status(models.TextChoices):
+    CREATED = "CREATED"
+    CONFIRMED = "CONFIRMED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    SHIPPED = "SHIPPED"
+
+
+#: Where an order may go from where it is. What is not here is final.
+MOVES: dict[Status, set[Status]] = {
+    Status.CREATED: {Status.CONFIRMED, Status.REJECTED, Status.CANCELLED},
+    Status.CONFIRMED: {Status.SHIPPED, Status.CANCELLED},
+}
+
+
+class Order(models.Model):
+    """An order that a sales channel placed. Inserted by `orders.intake`; moved by `orders.services` alone."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # The index `order_of_channel` begins with it.
+    channel = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False)
+    status = models.TextField(choices=Status.choices, default=Status.CREATED)
+    customer_id = models.TextField()
+    customer_email = models.TextField()
+    shipping_address = models.JSONField()
+    total_amount = models.DecimalField(max_digits=16, decimal_places=4)
+    currency = models.CharField(max_length=3)
+    correlation_id = models.TextField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        # Lists are read by id, newest first: within a channel, of a customer, in a status.
+        indexes = [
+            models.Index(fields=["channel", "id"], name="order_of_channel"),
+            models.Index(fields=["customer_id", "id"], name="order_of_customer"),
+            models.Index(fields=["status", "id"], name="order_in_status"),
+            models.Index(Upper("customer_email"), name="order_by_email"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="order_status_known"),
+            models.CheckConstraint(condition=Q(total_amount__gte=0), name="order_total_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.status})"
+
+
+class OrderItem(models.Model):
+    """A line of an order; `line` counts from 1 in the order in which the channel sent them."""
+
+    # The unique constraint below is the index for it.
+    order = models.ForeignKey(Order, models.CASCADE, related_name="items", db_index=False)
+    line = models.PositiveSmallIntegerField()
+    product_id = models.TextField()
+    product_name = models.TextField()
+    quantity = models.PositiveIntegerField()
+    unit_price = models.DecimalField(max_digits=16, decimal_places=4)
+
+    class Meta:
+        ordering = ["order", "line"]
+        constraints = [
+            models.UniqueConstraint(fields=["order", "line"], name="order_line_once"),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="order_line_of_something"),
+            models.CheckConstraint(condition=Q(unit_price__gte=0), name="order_line_price_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product_name}"
+
+
+class IdempotencyKey(models.Model):
+    """The answer to a keyed request, for its repeats. `fingerprint` tells a repeat from another order."""
+
+    channel = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    key = models.TextField()
+    fingerprint = models.BinaryField(max_length=32)
+    order = models.ForeignKey(Order, models.CASCADE, related_name="+")
+    response = models.TextField()
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["channel", "key"], name="idempotency_key_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} for {self.order_id}"

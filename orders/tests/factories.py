@@ -1,0 +1,96 @@
+"""Orders for tests, as channels send them and as rows."""
+
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.test import Client
+from factory import Sequence
+from factory.django import DjangoModelFactory
+from knox.models import AuthToken
+
+from eventbus.contracts import encode_json
+from orders import intake
+from orders.models import Order
+
+PATH = "/api/v1/orders"
+
+
+class ChannelFactory(DjangoModelFactory[User]):
+    class Meta:
+        model = get_user_model()
+
+    username = Sequence("channel-{}".format)
+
+
+def an_order(**changes: Any) -> dict[str, Any]:
+    """A valid request body; `changes` replace whole fields."""
+    order: dict[str, Any] = {
+        "customerId": "c-1",
+        "customerEmail": "ada@shop.example",
+        "items": [an_item(), an_item(productId="jug", productName="Jug", quantity=1, unitPrice=Decimal("5.50"))],
+        "shippingAddress": {
+            "street": "1 Main St",
+            "city": "Springfield",
+            "state": "IL",
+            "postalCode": "62701",
+            "country": "US",
+        },
+        "currency": "USD",
+        **changes,
+    }
+    order.setdefault("totalAmount", sum(item["quantity"] * item["unitPrice"] for item in order["items"]))
+    return order
+
+
+def an_item(**changes: Any) -> dict[str, Any]:
+    return {"productId": "vase", "productName": "Vase", "quantity": 2, "unitPrice": Decimal("19.90"), **changes}
+
+
+def placed_order(channel: User | None = None, **changes: Any) -> Order:
+    """An order that intake has stored, with its event."""
+    channel = channel or ChannelFactory()
+    placed = intake.place_order(intake.parse_order(an_order(**changes)), channel_id=channel.pk)
+    return Order.objects.get(pk=placed.order_id)
+
+
+class Api:
+    """The API as one channel calls it: JSON with exact numbers, both ways."""
+
+    def __init__(self, user: User, **headers: str) -> None:
+        _, token = AuthToken.objects.create(user)
+        self.user = user
+        # A server error must come back as an answer, as it does to a channel.
+        self.client = Client(raise_request_exception=False)
+        self.headers = {"Authorization": f"Bearer {token}", **headers}
+
+    def get(self, path: str = PATH, **query: Any) -> Any:
+        return self.client.get(path, query, headers=self.headers)
+
+    def post(
+        self, body: Any = None, *, path: str = PATH, content_type: str = "application/json", **headers: str
+    ) -> Any:
+        """Post a body: bytes as they are, anything else as JSON; a valid order if there is none."""
+        raw = body if isinstance(body, bytes) else encode_json(an_order() if body is None else body)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post(path, raw, content_type=content_type, headers={**self.headers, **names})
+
+    def place(self, **changes: Any) -> UUID:
+        """Place an order that the API must take; returns its id."""
+        answer = self.post(an_order(**changes))
+        assert answer.status_code == 201, answer.content
+        return UUID(answer.json()["orderId"])
+
+
+def exact(answer: Any) -> Any:
+    """An answer's JSON with its numbers as they were written."""
+    return json.loads(answer.content, parse_float=Decimal)
+
+
+def pointers(answer: Any) -> dict[str, str]:
+    """What an answer says is wrong: code by pointer."""
+    assert answer["Content-Type"] == "application/problem+json", answer.content
+    return {error["pointer"]: error["code"] for error in answer.json()["errors"]}

@@ -1,0 +1,184 @@
+"""One key, one order."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier, Event
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection, connections
+from django.utils import timezone
+
+from eventbus.models import Outbox
+from orders import intake, services, tasks
+from orders.models import IdempotencyKey, Order
+from orders.tests.factories import Api, ChannelFactory, an_item, an_order
+
+
+def test_a_repeat_gets_the_first_answer_again(api: Api) -> None:
+    first = api.post(idempotency_key="k")
+    again = api.post(idempotency_key="k")
+    assert (again.status_code, again.content, again["Location"]) == (201, first.content, first["Location"])
+    assert again["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first
+    assert Order.objects.count() == Outbox.objects.count() == 1
+
+
+def test_a_repeat_gets_the_first_answer_even_when_the_order_has_moved_on(api: Api) -> None:
+    first = api.post(idempotency_key="k")
+    services.confirm_order(order_id=first.json()["orderId"])
+    assert api.post(idempotency_key="k").content == first.content
+
+
+def test_the_same_order_written_otherwise_is_a_repeat(api: Api) -> None:
+    body = an_order()
+    first = api.post(body, idempotency_key="k")
+    respelled = dict(reversed(body.items()))
+    respelled["items"] = [
+        an_item(unitPrice=intake.Decimal("19.9")),
+        {**body["items"][1], "unitPrice": intake.Decimal("5.5")},
+    ]
+    del respelled["currency"]
+    assert api.post(respelled, idempotency_key="k").content == first.content
+
+
+def test_another_order_under_a_used_key_is_refused(api: Api) -> None:
+    api.post(idempotency_key="k")
+    answer = api.post(an_order(customerId="someone else"), idempotency_key="k")
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("idempotency-key-reused")
+    assert Order.objects.count() == 1
+
+
+def test_without_a_key_every_request_is_an_order(api: Api) -> None:
+    api.post()
+    api.post()
+    assert Order.objects.count() == 2
+
+
+def test_a_channels_keys_are_its_own(api: Api) -> None:
+    mine = api.post(idempotency_key="k").json()
+    theirs = Api(ChannelFactory()).post(idempotency_key="k")
+    assert theirs.status_code == 201
+    assert theirs.json()["orderId"] != mine["orderId"]
+
+
+def test_a_refused_order_does_not_use_its_key_up(api: Api) -> None:
+    assert api.post(an_order(items=[]), idempotency_key="k").status_code == 422
+    assert api.post(idempotency_key="k").status_code == 201
+
+
+def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
+    with time_machine.travel(timezone.now() - intake.KEY_LIFE - timedelta(seconds=1), tick=False):
+        first = api.post(idempotency_key="k").json()
+    again = api.post(an_order(customerId="someone else"), idempotency_key="k")
+    assert again.status_code == 201
+    assert again.json()["orderId"] != first["orderId"]
+    assert api.post(an_order(customerId="someone else"), idempotency_key="k").content == again.content
+
+
+def test_forgotten_keys_are_cleaned_up_and_fresh_ones_kept(api: Api) -> None:
+    with time_machine.travel(timezone.now() - intake.KEY_LIFE - timedelta(seconds=1), tick=False):
+        api.post(idempotency_key="old")
+    api.post(idempotency_key="new")
+    tasks.forget_old_keys()
+    assert [row.key for row in IdempotencyKey.objects.all()] == ["new"]
+    assert Order.objects.count() == 2
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "x" * 10_000, "tab\there", "ümlaut", "\x7f"])
+def test_a_key_that_is_none_is_a_bad_request(api: Api, key: str) -> None:
+    assert api.post(idempotency_key=key).status_code == 400
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255, "a b", "'; DROP TABLE event; --"])
+def test_any_short_printable_text_is_a_key(api: Api, key: str) -> None:
+    assert api.post(idempotency_key=key).content == api.post(idempotency_key=key).content
+
+
+def test_dying_before_the_commit_leaves_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "failpoint", die_at("intake.before_commit"))
+    assert api.post(idempotency_key="k").status_code == 500
+    assert not (Order.objects.exists() or Outbox.objects.exists() or IdempotencyKey.objects.exists())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_dying_after_the_commit_leaves_an_order_that_a_repeat_finds(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "failpoint", die_at("intake.after_commit"))
+    assert api.post(idempotency_key="k").status_code == 500
+    order = Order.objects.get()
+    monkeypatch.undo()
+    assert api.post(idempotency_key="k").json()["orderId"] == str(order.pk)
+
+
+def die_at(point: str) -> Any:
+    def failpoint(name: str) -> None:
+        if name == point:
+            raise RuntimeError(f"dead at {name}")
+
+    return failpoint
+
+
+def in_threads(count: int, call: Any) -> list[Any]:
+    """Call it that often, all at once, each with a database connection of its own."""
+    barrier = Barrier(count)
+
+    def run(number: int) -> Any:
+        barrier.wait(timeout=60)
+        try:
+            return call(number)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_repeats_at_once_make_one_order(api: Api) -> None:
+    def until_answered(number: int) -> str:
+        while True:
+            answer = api.post(idempotency_key="k")
+            if answer.status_code == 201:
+                return str(answer.json()["orderId"])
+            assert (answer.status_code, answer["Retry-After"]) == (409, "1")
+
+    # Twenty connections, five rounds each: PostgreSQL has not a hundred to give.
+    answers = in_threads(20, lambda number: [until_answered(number) for _ in range(5)])
+    orders = Counter(order_id for each in answers for order_id in each)
+    [order] = Order.objects.all()
+    assert orders == {str(order.pk): 100}
+    assert Outbox.objects.filter(aggregate_id=str(order.pk)).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_in_flight_makes_its_repeats_wait_outside(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored, may_commit = Event(), Event()
+
+    def hold(name: str) -> None:
+        if name == "intake.before_commit":
+            stored.set()
+            assert may_commit.wait(timeout=30)
+
+    def first() -> Any:
+        try:
+            return api.post(idempotency_key="k")
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(intake, "failpoint", hold)
+    with ThreadPoolExecutor(1) as pool:
+        flying = pool.submit(first)
+        assert stored.wait(timeout=30)
+        for body in (an_order(), an_order(customerId="someone else")):
+            answer = api.post(body, idempotency_key="k")
+            assert (answer.status_code, answer["Retry-After"]) == (409, "1")
+        other = Api(ChannelFactory()).post(content_type="text/plain", idempotency_key="k")
+        assert other.status_code == 415
+        may_commit.set()
+        answer = flying.result(timeout=30)
+    assert answer.status_code == 201
+    assert api.post(idempotency_key="k").content == answer.content

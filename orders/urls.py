@@ -1,0 +1,11 @@
+"""The addresses of the orders API, below /api/v1/."""
+
+from django.urls import path
+
+from orders import api
+
+urlpatterns = [
+    path("orders", api.OrdersView.as_view(), name="orders"),
+    path("orders/<uuid:order_id>", api.OrderView.as_view(), name="order"),
+    path("orders/<uuid:order_id>/events", api.OrderEventsView.as_view(), name="order-events"),
+]

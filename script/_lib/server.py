@@ -1,0 +1,232 @@
+"""Runs every process of the Procfile, restarts what ends, and writes LOCAL_DIR/access.json once all answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import services
+from honcho.colour import get_colours
+from honcho.environ import parse_procfile
+from honcho.printer import Message, Printer
+from keeper import Keeper
+from local import ENV, LOCAL, MAILBOX, PYTHON, ROOT, fail, is_external, passwords, read_env_file, write_private
+
+READY_WITHIN = 120
+# A worker's warm shutdown waits for what it runs: half a minute under load.
+STOP_WITHIN = 60
+
+
+def environment() -> dict[str, str]:
+    """What every process gets: the environment, then `.env`, then what the private services need."""
+    env = read_env_file(LOCAL / "env") | ENV
+    env |= {"LOCAL_DIR": str(LOCAL), "PYTHONUNBUFFERED": "1", "LOG_FORMAT": ENV.get("LOG_FORMAT", "console")}
+    env["PATH"] = f"{PYTHON.parent}:{env['PATH']}"
+    if os.geteuid() == 0:
+        # Celery's advice not to be root is for servers; here it would only hide the lines that matter.
+        env["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
+    if "MANAGEMENT_URL" in env:
+        env.setdefault("FLOWER_BROKER_API", env["MANAGEMENT_URL"] + "/api/")
+    return env
+
+
+def prepare(env: dict[str, str]) -> str:
+    """Migrates and fills what is missing; returns a token of the demo channel."""
+    done = subprocess.run(
+        [PYTHON, ROOT / "script/_lib/prepare.py"],
+        cwd=ROOT,
+        env=env | {"ADMIN_PASSWORD": passwords()["admin"]},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    if done.returncode:
+        fail("the database or the broker could not be prepared: the lines above say why.")
+    token: str = json.loads(done.stdout)["token"]
+    return token
+
+
+def access(env: dict[str, str], token: str) -> dict[str, str]:
+    """Every address and log-in of the running project."""
+    web = f"http://127.0.0.1:{env['PORT']}"
+    flower_user, _, flower_password = env["FLOWER_BASIC_AUTH"].partition(":")
+    return {
+        "api": f"{web}/api/v1",
+        "token": token,
+        "admin": f"{web}/admin/",
+        "admin_user": "admin",
+        "admin_password": passwords()["admin"],
+        "flower": f"http://127.0.0.1:{env['FLOWER_PORT']}",
+        "flower_user": flower_user,
+        "flower_password": flower_password,
+        "broker_url": env["BROKER_URL"],
+        "management_url": env.get("MANAGEMENT_URL", ""),
+        "database_url": env["DATABASE_URL"],
+        "smtp": env["EMAIL_URL"].rpartition("://")[2].rpartition("@")[2].strip("/"),
+        "mailbox": "" if is_external("EMAIL_URL") else str(MAILBOX),
+    }
+
+
+def show(access: dict[str, str]) -> None:
+    print(
+        f"""
+    API      {access["api"]}   (token in {LOCAL / "access.json"})
+    Admin    {access["admin"]}   {access["admin_user"]}  {access["admin_password"]}
+    Flower   {access["flower"]}   {access["flower_user"]}  {access["flower_password"]}
+    Mail     {access["mailbox"] or access["smtp"]}
+    Ctrl-C stops everything.
+""",
+        flush=True,
+    )
+
+
+def is_ok(url: str, login: str = "", seconds: float = 3) -> bool:
+    """Whether the address answers with 200."""
+    request = urllib.request.Request(url)
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    # No proxy of the environment between us and our own machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=seconds) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+class Server:
+    """The processes of the Procfile, from the first start to the last stop."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.impatient = threading.Event()
+        self.keepers: list[Keeper] = []
+        self.printing = threading.Lock()
+        self.printer = Printer(width=len("worker_notifications"))
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        if self.stopping.is_set():
+            self.impatient.set()
+        self.stopping.set()
+
+    def start(self, env: dict[str, str]) -> None:
+        colours = get_colours()
+        for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
+            keeper = Keeper(name, command, env=env, say=self.say_in(next(colours)), stopping=self.stopping)
+            keeper.start()
+            self.keepers.append(keeper)
+
+    def say_in(self, colour: str) -> Callable[[str, bytes | str], None]:
+        def say(name: str, text: bytes | str) -> None:
+            try:
+                with self.printing:
+                    self.printer.write(Message("line", text, datetime.now(), name, colour))
+            except BrokenPipeError:
+                # Nobody reads any more. A process must never wait for that.
+                self.stopping.set()
+
+        return say
+
+    def await_ready(self, env: dict[str, str]) -> None:
+        """Returns when web, Flower, the relay and every consumer work, or when a stop is wished."""
+        bus = subprocess.Popen(
+            [PYTHON, "manage.py", "bus_status", "--wait", str(READY_WITHIN)],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        checks: dict[str, Callable[[], bool]] = {
+            "web": lambda: is_ok(f"http://127.0.0.1:{env['PORT']}/health/ready"),
+            "flower": lambda: is_ok(f"http://127.0.0.1:{env['FLOWER_PORT']}/healthcheck"),
+            "relay and workers (manage.py bus_status)": lambda: bus.poll() == 0,
+        }
+        deadline = time.monotonic() + READY_WITHIN
+        try:
+            while checks and not self.stopping.is_set():
+                checks = {name: check for name, check in checks.items() if not check()}
+                if bus.returncode or time.monotonic() > deadline:
+                    fail(f"not ready after {READY_WITHIN} s: {', '.join(checks)}. The lines above say why.")
+                self.stopping.wait(0.2)
+        finally:
+            bus.kill()
+            said, _ = bus.communicate()
+            if checks:
+                print(said)
+
+    def stop(self) -> None:
+        """Ends every process: kindly, then, when the time is up or after a second Ctrl-C, by force."""
+        self.stopping.set()
+        if self.keepers:
+            print("Stopping. Ctrl-C again kills what still runs.", flush=True)
+        for keeper in self.keepers:
+            keeper.signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_WITHIN
+        while any(keeper.is_alive() for keeper in self.keepers):
+            if self.impatient.is_set() or time.monotonic() > deadline:
+                for keeper in self.keepers:
+                    keeper.signal(signal.SIGKILL)
+            for keeper in self.keepers:
+                keeper.join(0.1)
+
+
+def check_port(variable: str, port: int) -> None:
+    if not services.wait_until(lambda: services.port_is_free(port), 2):
+        fail(f"port {port} is taken. Stop what uses it (ss -ltnp), or set {variable} or PORT_OFFSET.")
+
+
+def run(server: Server) -> None:
+    env = environment()
+    check_port("PORT", int(env["PORT"]))
+    check_port("FLOWER_PORT", int(env["FLOWER_PORT"]))
+    # Left behind by a server that was killed; a living one would hold the ports.
+    file = LOCAL / "access.json"
+    file.unlink(missing_ok=True)
+    token = prepare(env)
+    server.start(env)
+    server.await_ready(env)
+    if server.stopping.is_set():
+        return
+    addresses = access(env, token)
+    # Flower asked for the workers' queues and settings at its start, before they could answer.
+    is_ok(f"{addresses['flower']}/api/workers?refresh=1", login=env["FLOWER_BASIC_AUTH"], seconds=10)
+    write_private(file, json.dumps(addresses, indent=2) + "\n")
+    try:
+        show(addresses)
+        server.stopping.wait()
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def main() -> None:
+    server = Server()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, server.on_signal)
+    with services.open_local():
+        ran_before = {name for name, service in services.SERVICES.items() if service.pid()}
+    try:
+        with services.open_local():
+            services.start(list(services.SERVICES))
+        if not server.stopping.is_set():
+            run(server)
+    finally:
+        server.stop()
+        with services.open_local():
+            services.stop([name for name in services.SERVICES if name not in ran_before])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Fixtures that run the product: servers from `script/services`, and its processes over a database of their own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from pytest_django.plugin import DjangoDbBlocker
+
+from orders import services
+
+from tests.support.bus import LiveBus
+from tests.support.mail import MailSink
+from tests.support.ports import free_port
+from tests.support.shop import Shop
+
+RUNNING = pytest.StashKey[LiveBus]()
+LOG_STARTS = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(scope="session")
+def mail_sink() -> Iterator[MailSink]:
+    sink = MailSink(free_port())
+    sink.start()
+    yield sink
+    sink.stop()
+
+
+@pytest.fixture(scope="session")
+def running_bus(
+    mail_sink: MailSink, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[LiveBus]:
+    """Database and vhost, shared by all tests; processes run from when a test first asks for them."""
+    management_url = os.environ.get("MANAGEMENT_URL")
+    if not management_url:
+        pytest.skip("MANAGEMENT_URL is not set, and a vhost of our own can't be made without it")
+    bus = LiveBus(
+        name=f"live_{uuid4().hex[:8]}",
+        database_url=os.environ["DATABASE_URL"],
+        broker_url=settings.BROKER_URL,
+        management_url=management_url,
+        smtp_port=mail_sink.port,
+    )
+    bus.env["TEST_LOGS"] = str(tmp_path_factory.mktemp("logs"))
+    request.config.stash[RUNNING] = bus
+    try:
+        bus.create()
+        yield bus
+    finally:
+        bus.destroy()
+
+
+@pytest.fixture
+def live_bus(running_bus: LiveBus, django_db_blocker: DjangoDbBlocker) -> Iterator[LiveBus]:
+    """The running bus; Django in the test itself works on its database, without a transaction around the test."""
+    with django_db_blocker.unblock(), running_bus.as_default_database():
+        yield running_bus
+    running_bus.wire.remove_taps()
+
+
+@pytest.fixture
+def shop(live_bus: LiveBus) -> Iterator[Shop]:
+    """A sales channel of this test's own. It knows only what it was told."""
+    name = f"shop-{uuid4().hex[:8]}"
+    token, _ = services.create_channel(name=name, days=1)
+    channel = Shop(f"http://127.0.0.1:{live_bus.web_port}/api/v1", token, User.objects.get(username=name).pk)
+    yield channel
+    channel.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A failed test shows what the processes said while it ran."""
+    report = yield
+    bus = item.config.stash.get(RUNNING, None)
+    if bus is not None:
+        starts = item.stash.setdefault(LOG_STARTS, {})
+        for name, process in bus.processes.items():
+            if report.when == "setup":
+                starts[name] = size(process.log)
+            elif report.failed:
+                said = process.says(starts.get(name, 0))
+                report.sections.append((f"{name} said", said[-6000:]))
+    return report
+
+
+def size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0

@@ -1,0 +1,86 @@
+"""The checker of effects: what a channel was told, and what its orders came to."""
+
+from collections import Counter
+from uuid import UUID
+
+from tests.support.bus import LiveBus
+from tests.support.mail import MailSink
+from tests.support.shop import Shop
+
+PIPELINE = ("web", "relay", "worker orders", "worker inventory", "worker notifications")
+
+HISTORIES = """
+SELECT o.id, o.status, array_agg(e.type ORDER BY e.sequence) FILTER (WHERE e.type LIKE 'order.%%')
+FROM orders_order o LEFT JOIN event e ON e.aggregate_id = o.id::text
+WHERE o.channel_id = %s GROUP BY o.id
+"""
+STOCK = """
+SELECT s.product_id, s.received, s.available, s.reserved, s.shipped
+FROM inventory_stock s WHERE s.product_id = ANY(%s)
+"""
+MAILS = "SELECT order_id, kind, message_id, state FROM notifications_mail WHERE order_id = ANY(%s)"
+
+LEGAL = {
+    "CONFIRMED": ["order.created", "order.confirmed"],
+    "REJECTED": ["order.created", "order.rejected"],
+}
+MAIL_FOR = {"CONFIRMED": "confirmation", "REJECTED": "apology"}
+
+
+def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0) -> dict[UUID, str]:
+    """Assert that all which the shop was told came true, once; returns each order's status.
+
+    `in_doubt`: how many mails may be in the one state that nobody can know about.
+    """
+    bus.drain(60)  # I5, I8
+    bus.verify()
+    assert shop.unfit == []  # I7
+    statuses = check_orders(bus, shop)
+    check_stock(bus, shop, statuses)
+    check_mails(bus, sink, statuses, in_doubt)
+    check_probes(bus)
+    return statuses
+
+
+def check_orders(bus: LiveBus, shop: Shop) -> dict[UUID, str]:
+    """I1: each accepted order is there once, and no other. I6: it went one legal way, and to its end."""
+    histories = bus.query(HISTORIES, shop.channel_id)
+    assert {order_id for order_id, *_ in histories} == set(shop.accepted)
+    for order_id, status, history in histories:
+        assert history == LEGAL.get(status), f"order {order_id} is {status} after {history}"
+    return {order_id: status for order_id, status, _ in histories}
+
+
+def check_stock(bus: LiveBus, shop: Shop, statuses: dict[UUID, str]) -> None:
+    """I2, by the client's own count: what is reserved is what the confirmed orders asked for."""
+    asked: Counter[str] = Counter()
+    for order_id, body in shop.accepted.items():
+        for item in body["items"]:
+            asked[item["productId"]] += item["quantity"] if statuses[order_id] == "CONFIRMED" else 0
+    for product_id, received, available, reserved, shipped in bus.query(STOCK, list(asked)):
+        assert min(available, reserved, shipped) >= 0
+        assert received == available + reserved + shipped
+        assert (product_id, reserved) == (product_id, asked[product_id])
+
+
+def check_mails(bus: LiveBus, sink: MailSink, statuses: dict[UUID, str], in_doubt: int) -> None:
+    """I4: the right mail for each order, in the customer's box at most once, and once unless it is in doubt."""
+    rows = bus.query(MAILS, list(statuses))
+    assert {order_id: kind for order_id, kind, *_ in rows} == {
+        order_id: MAIL_FOR[status] for order_id, status in statuses.items()
+    }
+    arrived = sink.by_message_id()
+    doubtful = [message_id for _, _, message_id, state in rows if state == "UNKNOWN"]
+    assert len(doubtful) <= in_doubt
+    for _, _, message_id, state in rows:
+        assert state in {"SENT", "UNKNOWN"}
+        assert arrived[message_id] <= 1
+        assert arrived[message_id] == 1 or state == "UNKNOWN"
+
+
+def check_probes(bus: LiveBus) -> None:
+    """I3: no event had its effect twice at a consumer, and none that counts as done had none."""
+    assert bus.query("SELECT consumer, event_id FROM effect GROUP BY 1, 2 HAVING count(*) > 1") == []
+    done = "SELECT consumer, event_id FROM processed_event WHERE outcome = 'done' AND consumer ~ '^(probe|trouble)[.]'"
+    assert bus.query(f"({done}) EXCEPT SELECT consumer, event_id FROM effect") == []
+    assert bus.query(f"SELECT consumer, event_id FROM effect EXCEPT ({done})") == []

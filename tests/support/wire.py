@@ -1,0 +1,84 @@
+"""A plain AMQP client, as any program could be: it publishes bytes and reads queues, and knows nothing of the bus."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import amqp
+from kombu import Connection
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message as it lay in a queue."""
+
+    body: bytes
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    routing_key: str
+
+
+@dataclass
+class Wire:
+    """One vhost of the broker, over short connections."""
+
+    url: str
+    tapped: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def channel(self) -> Iterator[amqp.Channel]:
+        with Connection(self.url, connect_timeout=5) as connection:
+            yield connection.channel()
+
+    def publish(self, body: bytes | str, *, key: str, exchange: str = "orders", **properties: Any) -> None:
+        """Send one message and wait until the broker has it."""
+        headers = properties.pop("headers", {})
+        with self.channel() as channel:
+            channel.confirm_select()
+            message = amqp.Message(body, delivery_mode=2, application_headers=headers, **properties)
+            channel.basic_publish_confirm(message, exchange, key, mandatory=True)
+
+    def publish_all(self, letters: list[Letter], *, exchange: str = "orders") -> None:
+        """Send copies of messages that were read before, in this order."""
+        with self.channel() as channel:
+            channel.confirm_select()
+            for letter in letters:
+                message = amqp.Message(letter.body, application_headers=letter.headers, **letter.properties)
+                channel.basic_publish_confirm(message, exchange, letter.routing_key)
+
+    def ready(self, queue: str) -> int:
+        """How many messages wait in a queue, not counting those in a consumer's hands."""
+        with self.channel() as channel:
+            return channel.queue_declare(queue, passive=True).message_count
+
+    def take_all(self, queue: str) -> list[Letter]:
+        """Read a queue until it is empty, and acknowledge what was read."""
+        taken = []
+        with self.channel() as channel:
+            while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                properties = {k: v for k, v in message.properties.items() if k != "application_headers"}
+                taken.append(Letter(bytes_of(message.body), message.headers, properties, message.routing_key))
+        return taken
+
+    def tap(self, *keys: str) -> str:
+        """Bind a queue of our own to these routing keys and return its name: it gets a copy of what goes by."""
+        name = f"tap.{uuid4()}"
+        with self.channel() as channel:
+            channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+            for key in keys:
+                channel.queue_bind(name, "orders", key)
+        self.tapped.append(name)
+        return name
+
+    def remove_taps(self) -> None:
+        with self.channel() as channel:
+            for name in self.tapped:
+                channel.queue_delete(name)
+        self.tapped.clear()
+
+
+def bytes_of(body: str | bytes | memoryview) -> bytes:
+    """py-amqp decodes a body whose content encoding says so."""
+    return body.encode() if isinstance(body, str) else bytes(body)

@@ -1,0 +1,87 @@
+"""Consumers that leave a row per event, and one that fails in the way that the event asks for."""
+
+import os
+import signal
+
+import psycopg
+from django.db import connection
+
+from eventbus.contracts import Event
+from eventbus.declarations import PermanentFailure, Retry, consumer
+from tests.testapp.events import ProbeSent, TroubleAsked
+
+
+def leave_effect(consumer_name: str, event: Event) -> None:
+    """One row, in the transaction of the handler."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO effect (consumer, event_id, aggregate_id, sequence, pid) VALUES (%s, %s, %s, %s, %s)",
+            [consumer_name, event.envelope.event_id, event.aggregate_id, event.envelope.sequence, os.getpid()],
+        )
+
+
+def note_run(consumer_name: str, event: Event) -> None:
+    """One row that stays whatever becomes of the handler's transaction."""
+    known = connection.get_connection_params()
+    login = {name: known[name] for name in ("host", "port", "dbname", "user", "password")}
+    with psycopg.connect(**login, autocommit=True) as own:
+        own.execute(
+            "INSERT INTO run (consumer, event_id, pid) VALUES (%s, %s, %s)",
+            [consumer_name, event.envelope.event_id, os.getpid()],
+        )
+
+
+@consumer("probe.count", on=[ProbeSent])
+def count(event: ProbeSent) -> None:
+    leave_effect("probe.count", event)
+
+
+@consumer("probe.audit", on=[ProbeSent])
+def audit(event: ProbeSent) -> None:
+    leave_effect("probe.audit", event)
+
+
+@consumer("trouble.obey", on=[TroubleAsked], retry=Retry(times=2, delays=(1,)), time_limit=15)
+def obey(event: TroubleAsked) -> None:
+    note_run("trouble.obey", event)
+    # The effect comes first: what fails after it must take it back.
+    leave_effect("trouble.obey", event)
+    match event.how:
+        case "succeed":
+            return
+        case "raise":
+            raise ValueError("raised, as asked")
+        case "give up":
+            raise PermanentFailure("given up, as asked")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "raise while broken":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT EXISTS (SELECT FROM broken)")
+                if cursor.fetchone() == (True,):
+                    raise ValueError("still broken")
+        case "wait":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATE])
+        case other:
+            raise PermanentFailure(f"Nobody knows how to {other!r}.")
+
+
+#: A test that holds this advisory lock makes the handler of "wait" wait.
+GATE = 4711
+
+
+@consumer("trouble.watch", on=[TroubleAsked])
+def watch(event: TroubleAsked) -> None:
+    """A bystander: whatever happens to its neighbour, it handles each event once."""
+    leave_effect("trouble.watch", event)
+
+
+@consumer("trouble.hurry", on=[TroubleAsked], retry=Retry(times=1, delays=(1,)), time_limit=1)
+def hurry(event: TroubleAsked) -> None:
+    """Too slow for its time limit when the event says so."""
+    if event.how == "overrun":
+        note_run("trouble.hurry", event)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(10)")
+    leave_effect("trouble.hurry", event)

@@ -1,0 +1,26 @@
+"""What the tests publish."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from eventbus.contracts import Event
+
+
+class ProbeSent(Event, type="probe.sent", version="1.0", aggregate="probe_id"):
+    """Something to be counted."""
+
+    probe_id: UUID
+    amount: Decimal = Decimal("0.10")
+
+
+class TroubleAsked(Event, type="trouble.asked", version="1.0", aggregate="trouble_id"):
+    """`how` says what `trouble.obey` does when it handles this."""
+
+    trouble_id: UUID
+    how: str
+
+
+class NobodyCares(Event, type="nobody.cares", version="1.0", aggregate="nobody_id"):
+    """No consumer listens to it."""
+
+    nobody_id: UUID
