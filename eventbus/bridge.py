@@ -224,8 +224,12 @@ def slots(consumer: Consumer, consumers: int, processes: int) -> int:
 
 
 def pool_size(consumers: Sequence[Consumer], limit: int) -> int:
-    """Pool processes for these consumers: at least one each, else what they declare up to `limit`."""
-    return max(len(consumers), min(sum(consumer.concurrency for consumer in consumers), limit))
+    """Pool processes for these consumers: one each, up to `limit` for one that works without batches, `limit` in all.
+
+    Never more than they declare.
+    """
+    needed = sum(min(consumer.concurrency, limit) if consumer.batch == 1 else 1 for consumer in consumers)
+    return max(needed, min(sum(consumer.concurrency for consumer in consumers), limit))
 
 
 def broker_queue(consumer: Consumer, consumers: int, processes: int) -> BusQueue:
