@@ -3,6 +3,10 @@
 import logging.config
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+# The local variables of a frame are customers' data and whole events.
+WITHOUT_LOCALS = ExceptionDictTransformer(show_locals=False)
 
 
 def configure_logging(*, format: str, level: str) -> None:
@@ -19,9 +23,9 @@ def configure_logging(*, format: str, level: str) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     render: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(WITHOUT_LOCALS), structlog.processors.JSONRenderer()]
         if format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[

@@ -30,11 +30,13 @@ class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
         queryset: Any = self.object_list
         if queryset.query.where:
             return int(queryset.count())
+        table = getattr(queryset.model, "counted_in", queryset.model._meta.db_table)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT coalesce(sum(c.reltuples), 0)::bigint FROM pg_partition_tree(%s::regclass) p "
-                "JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf AND c.reltuples > 0",
-                [getattr(queryset.model, "counted_in", queryset.model._meta.db_table)],
+                # An ordinary table has no partition tree.
+                "SELECT coalesce(sum(reltuples), 0)::bigint FROM pg_class WHERE reltuples > 0 AND relkind = 'r' AND "
+                "(oid = %s::regclass OR oid IN (SELECT relid FROM pg_partition_tree(%s::regclass)))",
+                [table, table],
             )
             row = cursor.fetchone()
         estimate = int(row[0]) if row else 0

@@ -19,6 +19,8 @@ class ConsumerTask(Task):
     """The task of a consumer: its request knows how to settle a delivery."""
 
     Request = "eventbus.bridge:BusRequest"
+    # The bus has logged it, with its ids; Celery would log it again.
+    throws = (execution.DeadLettered,)
     typing = False
 
 
