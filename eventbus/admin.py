@@ -14,7 +14,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     list_display = ["id", "type", "version", "aggregate_id", "sequence", "occurred_at", "correlation_id"]
     list_filter = ["type", "version", "occurred_at"]
-    search_fields = ["=aggregate_id", "=correlation_id"]
+    search_fields = ["aggregate_id__exact", "correlation_id__exact"]
     search_help_text = "A whole event, order, product or correlation id"
 
     def get_search_results(
@@ -31,7 +31,7 @@ class ProcessedEventAdmin(ReadOnlyAdmin):
     list_display = ["event_id", "consumer", "outcome", "attempts", "processed_at"]
     list_display_links = None
     list_filter = ["consumer", "outcome"]
-    search_fields = ["=consumer"]
+    search_fields = ["consumer__exact"]
     search_help_text = "A whole event id, or a consumer's name"
 
     def get_search_results(

@@ -14,6 +14,8 @@ from pydantic.alias_generators import to_camel
 ENVELOPE_VERSION = "1.0"
 #: The largest body that a consumer reads, in bytes. A bigger one is a dead letter.
 MAX_BODY_BYTES = 1_000_000
+#: The largest power of ten that a number may have, either way.
+MAX_EXPONENT = 100
 
 #: Money is a JSON number on the wire and a Decimal in code: msgspec writes the digits as they are, never as a float.
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -182,12 +184,20 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _number(text: str) -> Decimal:
+    # Python would write out 1E+999999999 digit by digit, and nothing could stop it.
+    number = Decimal(text)
+    if abs(number.adjusted()) > MAX_EXPONENT:
+        raise ValueError(f"a number with an exponent of {number.adjusted()}")
+    return number
+
+
 def decode(body: bytes | str) -> Event:
     """A message body as an event of its contract, with its envelope. Raises InvalidEvent."""
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent("too_large", f"{len(body)} bytes; the limit is {MAX_BODY_BYTES}.")
     try:
-        raw = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+        raw = json.loads(body, parse_float=_number, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidEvent("not_json", str(error)) from error
     try:

@@ -6,14 +6,16 @@ acknowledged.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
 from time import sleep
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection
+from structlog.contextvars import bound_contextvars
 
 from eventbus import inbox
 from eventbus.confirms import SEND_ERRORS, ConfirmingPublisher, Outgoing
@@ -88,18 +90,24 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
     """
     event: Event | None = None
     try:
-        event = read(consumer, delivery)
+        # Before it is read: reading may be what kills.
         if delivery.redeliveries >= REDELIVERY_LIMIT:
             raise KillsItsWorker(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
-        arrival = Arrival(event, delivery.attempt)
-        new = _process_persistently(consumer, arrival)
+        event = read(consumer, delivery)
+        new = _process_persistently(consumer, Arrival(event, delivery.attempt))
     except Exception as error:  # noqa: BLE001  whatever it is, it is settled and raised again
-        _settle_failure(consumer, delivery, event, error)
+        with _log_ids(consumer, event):
+            _settle_failure(consumer, delivery, event, error)
     else:
-        with handling(event.envelope, consumer.name):
+        with _log_ids(consumer, event):
             log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
         return new
-    raise AssertionError("unreachable: a failure is settled by an exception")
+
+
+def _log_ids(consumer: Consumer, event: Event | None) -> AbstractContextManager[None]:
+    if event is not None:
+        return handling(event.envelope, consumer.name)
+    return bound_contextvars(consumer=consumer.name)
 
 
 def read(consumer: Consumer, delivery: Delivery) -> Event:
@@ -123,33 +131,40 @@ def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
     raise AssertionError("unreachable")
 
 
-def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> None:
+def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> NoReturn:
     now = datetime.now(UTC)
     what = verdict(consumer, error, delivery, now)
-    if isinstance(what, Dead) and event is not None:
-        what = _note_dead(consumer, delivery, event, what, now)
+    if isinstance(what, Dead):
+        what = _note_dead(consumer, delivery, event, error, what, now)
     cause = f"{type(error).__name__}: {error}"
-    ids = {"consumer": consumer.name, "attempt": delivery.attempt, "error": cause}
-    if event is not None:
-        ids.update(event_id=str(event.envelope.event_id), correlation_id=event.envelope.metadata.correlation_id)
     if isinstance(what, Dead) and _send(dead_message(consumer, delivery, what, error, now)):
-        log.error("event.dead_lettered", reason=what.reason, exc_info=error, **ids)
+        log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
         raise DeadLettered(f"{what.reason}: {cause}") from error
     # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
     again = what if isinstance(what, Again) else Again(1, delivery.attempt)
     if not _send(again_message(consumer, delivery, again, now)):
         raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
-    log.warning("event.postponed", delay_seconds=again.delay, **ids)
+    log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
     raise Postponed(cause) from error
 
 
-def _note_dead(consumer: Consumer, delivery: Delivery, event: Event, dead: Dead, now: datetime) -> Again | Dead:
-    """Note the death in the inbox before the letter goes, so that a replay that overtakes us finds a row to claim."""
+def _note_dead(
+    consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception, dead: Dead, now: datetime
+) -> Again | Dead:
+    """Note the death in the inbox before the letter goes, so that a replay that overtakes us finds a row to claim.
+
+    What is no event of ours has no row there.
+    """
+    event_id = event.envelope.event_id if event is not None else None
+    if isinstance(error, KillsItsWorker):
+        event_id = delivery.message_id
+    if event_id is None:
+        return dead
     connection.close_if_unusable_or_obsolete()
     try:
-        inbox.mark_dead(consumer, Arrival(event, delivery.attempt))
-    except DatabaseError as error:
-        return verdict(consumer, error, delivery, now) if is_outage(error) else dead
+        inbox.mark_dead(consumer, event_id, delivery.attempt)
+    except DatabaseError as outage:
+        return verdict(consumer, outage, delivery, now) if is_outage(outage) else dead
     return dead
 
 

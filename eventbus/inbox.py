@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -84,7 +85,7 @@ def _process_outside(consumer: Consumer, arrival: Arrival) -> int:
         return len(_claim(consumer, [arrival]))
 
 
-def mark_dead(consumer: Consumer, arrival: Arrival) -> None:
+def mark_dead(consumer: Consumer, event_id: UUID, attempts: int) -> None:
     """Note in the inbox that this event became a dead letter of this consumer."""
     with connection.cursor() as cursor:
-        cursor.execute(MARK_DEAD, [arrival.event.envelope.event_id, consumer.name, arrival.attempt])
+        cursor.execute(MARK_DEAD, [event_id, consumer.name, attempts])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
@@ -39,6 +40,14 @@ class Delivery:
         """1 for the first delivery. Anyone can write the header, so nonsense in it counts as the first."""
         value = self.headers.get("x-attempt", 1)
         return value if isinstance(value, int) and 0 < value < 1_000_000 else 1
+
+    @property
+    def message_id(self) -> UUID | None:
+        """The event's id as the message's properties give it: known without reading the body."""
+        try:
+            return UUID(self.properties.get("message_id"))
+        except (TypeError, ValueError, AttributeError):
+            return None
 
     @property
     def redeliveries(self) -> int:

@@ -89,10 +89,10 @@ class Receipts(APIView):
             raise exceptions.ValidationError(by_field(error)) from None
         with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
             try:
-                services.receive_stock(product_id=product_id, **receipt.model_dump())
+                stock = services.receive_stock(product_id=product_id, **receipt.model_dump())
             except services.NamelessProduct as error:
                 raise exceptions.ValidationError({"productName": [str(error)]}, code="missing") from None
-        return Response(as_json(queries.stock_of(product_id)), status=201)
+        return Response(as_json(queries.public(stock)), status=201)
 
 
 def as_json(stock: Mapping[str, Any]) -> dict[str, Any]:

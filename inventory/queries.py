@@ -56,7 +56,13 @@ def _page(rows: list[dict[str, Any]], *, has_previous: bool, has_next: bool) -> 
 
 def stock_of(product_id: str) -> dict[str, Any] | None:
     """What channels may see of a product's stock; None for a product that was never received."""
-    return Stock.objects.values(*PUBLIC_FIELDS).filter(product_id=product_id).first()
+    found: dict[str, Any] | None = Stock.objects.values(*PUBLIC_FIELDS).filter(product_id=product_id).first()
+    return found
+
+
+def public(stock: Stock) -> dict[str, Any]:
+    """What channels may see of this stock."""
+    return {name: getattr(stock, name) for name in PUBLIC_FIELDS}
 
 
 @invariant(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -43,8 +44,8 @@ class MailAdmin(ReadOnlyAdmin):
                 "title": "Send mails again?",
                 "opts": self.opts,
                 "mails": stuck,
-                "selected": request.POST.getlist(admin.helpers.ACTION_CHECKBOX_NAME),
-                "checkbox": admin.helpers.ACTION_CHECKBOX_NAME,
+                "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+                "checkbox": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/notifications/mail/resend.html", context)
         with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):

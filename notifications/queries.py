@@ -49,7 +49,7 @@ ORDER BY mail.id LIMIT 1000
 @invariant("I4", "every confirmed or rejected order has its one mail, sent once at most, and none is forgotten")
 def doubled_or_missing_mails() -> list[str]:
     """Where orders and mails don't match, in words. Mails in doubt are no violation: nobody can know about them."""
-    answered = [list(ANSWERED), list(ANSWERED.values())]
+    answered: list[list[str]] = [list(ANSWERED), list(ANSWERED.values())]
     with connection.cursor() as cursor:
         cursor.execute(MISSING, answered)
         found = [f"{kind} of order {order_id} has no mail" for kind, order_id in cursor.fetchall()]

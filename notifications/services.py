@@ -103,7 +103,7 @@ def resend_mail(mail_id: UUID) -> bool:
 @contextmanager
 def _alone_with(mail_id: UUID) -> Iterator[None]:
     """Hold the mail's lock, which ends with the process: so a sender that died can be told from one that is busy."""
-    key = [SENDING_LOCK, str(mail_id)]
+    key = (SENDING_LOCK, str(mail_id))
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s::int, hashtext(%s))", key)
         if cursor.fetchone() != (True,):

@@ -7,12 +7,14 @@ has the mail. Only between the dot and that answer nobody can know.
 import re
 import select
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parseaddr
 from time import monotonic
 
+from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 
@@ -31,11 +33,41 @@ class NotTaken(Exception):
 
 
 class Handover:
-    """A mail that the server has in full but for the dot."""
+    """A mail on its way over a connection of its own: first all but the dot, then the dot."""
 
-    def __init__(self, server: smtplib.SMTP) -> None:
-        self.server = server
+    def __init__(self) -> None:
+        self.backend = EmailBackend()
         self.answered = False
+
+    @property
+    def server(self) -> smtplib.SMTP:
+        server = self.backend.connection
+        if server is None:
+            raise smtplib.SMTPServerDisconnected("There is no connection to the mail server.")
+        return server
+
+    def begin(self, recipient: str, content: bytes) -> None:
+        """Connect and send all but the dot. Raises NotTaken, and whatever a connection raises."""
+        deadline = monotonic() + HANDSHAKE_SECONDS
+        self.backend.open()
+        if self.server.sock is not None:
+            # Or the kernel holds the dot back until the server has acknowledged the content: 40 ms.
+            self.server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.server.ehlo_or_helo_if_needed()
+        options = ["BODY=8BITMIME"] if self.server.has_extn("8bitmime") else []
+        code, text = self.server.mail(_address(settings.DEFAULT_FROM_EMAIL), options)
+        if code != 250:
+            # Of us and not of this mail, even where it says for ever: not logged in, no leave to send as this sender.
+            raise NotTaken(f"The server refused the sender: {_answer(code, text)}")
+        code, text = self.server.rcpt(recipient)
+        if code not in (250, 251):
+            raise _refusal("the recipient", code, text)
+        code, text = self.server.docmd("DATA")
+        if code != 354:
+            raise _refusal("to read the content", code, text)
+        self.server.send(content)
+        if monotonic() > deadline:
+            raise NotTaken(f"The server was too slow: it took longer than {HANDSHAKE_SECONDS} s.")
 
     def end(self) -> None:
         """Send the dot and read the answer: when this returns, the server has the mail.
@@ -56,81 +88,59 @@ class Handover:
         if not 200 <= code < 300:
             raise smtplib.SMTPDataError(code, text)
 
+    def close(self) -> None:
+        """Take leave if the mail was answered. Else cut the connection: in the content even QUIT would be content."""
+        if self.backend.connection is None:
+            return
+        if self.answered and self.server.sock is not None:
+            self.server.sock.settimeout(GOODBYE_SECONDS)
+            self.backend.close()
+        else:
+            self.server.close()
+
     def _hung_up(self) -> bool:
         """Whether the server closed the connection, or complained, where it has only to listen. TLS can't be asked:
         there bytes may be waiting that mean nothing."""
+        if self.server.sock is None:
+            return True
         waiting, _, _ = select.select([self.server.sock], [], [], 0)
         return bool(waiting) and not isinstance(self.server.sock, ssl.SSLSocket)
 
 
 @contextmanager
 def handed_over(mail: EmailMessage) -> Iterator[Handover]:
-    """Connect and send everything but the dot. Leaving the block before `end()` makes the server forget the mail.
+    """Give the server everything but the dot. Leaving the block before `end()` makes it forget the mail.
 
     Raises NotTaken if that fails.
     """
-    backend = EmailBackend()
     try:
-        server = _begin(backend, mail)
-    except (OSError, ValueError) as error:
-        _drop(backend)
-        # What the mail itself is to blame for, such as a line break in its address, is found before anything is sent.
-        raise NotTaken(f"{type(error).__name__}: {error}", permanent=isinstance(error, ValueError)) from error
-    except BaseException:
-        _drop(backend)
-        raise
-    handover = Handover(server)
+        recipient, content = _address(mail.to[0]), _as_data(bytes(mail.message()))
+    except ValueError as error:
+        # The mail itself is to blame, such as for a line break in its address.
+        raise NotTaken(f"{type(error).__name__}: {error}", permanent=True) from error
+    handover = Handover()
     try:
+        try:
+            handover.begin(recipient, content)
+        except (OSError, ValueError) as error:
+            raise NotTaken(f"{type(error).__name__}: {error}") from error
         yield handover
     finally:
-        if handover.answered:
-            server.sock.settimeout(GOODBYE_SECONDS)
-            backend.close()
-        else:
-            _drop(backend)
-
-
-def _begin(backend: EmailBackend, mail: EmailMessage) -> smtplib.SMTP:
-    content = _as_data(mail.message().as_bytes(linesep="\r\n"))
-    sender, recipient = _address(mail.from_email), _address(mail.to[0])
-    deadline = monotonic() + HANDSHAKE_SECONDS
-    backend.open()
-    server: smtplib.SMTP = backend.connection
-    server.ehlo_or_helo_if_needed()
-    code, text = server.mail(sender)
-    if code != 250:
-        # Of us and not of this mail, even where it says for ever: not logged in, no leave to send as this sender.
-        raise NotTaken(f"The server refused the sender: {_answer(code, text)}")
-    code, text = server.rcpt(recipient)
-    if code not in (250, 251):
-        raise _refusal("the recipient", code, text)
-    code, text = server.docmd("DATA")
-    if code != 354:
-        raise _refusal("to read the content", code, text)
-    server.send(content)
-    if monotonic() > deadline:
-        raise NotTaken(f"The server was too slow: it took longer than {HANDSHAKE_SECONDS} s.")
-    return server
-
-
-def _drop(backend: EmailBackend) -> None:
-    """Cut the connection without a word: in the middle of the content even QUIT would be content."""
-    if backend.connection is not None:
-        backend.connection.close()
+        handover.close()
 
 
 def _address(text: str) -> str:
     """The bare address. Raises ValueError where there is none, or more than that."""
     _, address = parseaddr(text)
     local, at, domain = address.rpartition("@")
-    if not (local and at and domain) or re.search(r"[\s<>]", address):
+    if not (local and at and domain) or re.search(r"[\s<>]", address) or not local.isascii():
         raise ValueError("That is no e-mail address.")
     return f"{local}@{domain.encode('idna').decode()}"
 
 
 def _as_data(content: bytes) -> bytes:
-    """The content as it goes over the wire: a leading dot is doubled, and it ends with a line end (RFC 5321, 4.5.2)."""
-    content = re.sub(rb"(?m)^\.", b"..", content)
+    """As it goes over the wire: every kind of line end becomes CR LF, a leading dot is doubled (RFC 5321, 4.5.2)."""
+    content = re.sub(rb"(?m)^\.", b"..", re.sub(rb"\r\n|\r|\n", b"\r\n", content))
     return content if content.endswith(b"\r\n") else content + b"\r\n"
 
 

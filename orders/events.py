@@ -2,7 +2,10 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import Field
 
 from eventbus.contracts import Contract, Event
 
@@ -12,7 +15,7 @@ class Item(Contract):
 
     product_id: str
     product_name: str
-    quantity: int
+    quantity: Annotated[int, Field(ge=1, lt=2**31)]
     unit_price: Decimal
 
 
@@ -40,7 +43,7 @@ class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_
     order_id: UUID
     customer_id: str
     customer_email: str
-    items: tuple[Item, ...]
+    items: Annotated[tuple[Item, ...], Field(min_length=1)]
     shipping_address: Address
     total_amount: Decimal
     currency: str

@@ -80,7 +80,7 @@ def test_the_inbox_notes_the_attempt() -> None:
 
 def test_a_dead_letter_can_be_processed_later_once() -> None:
     event = sent()
-    inbox.mark_dead(track, Arrival(event, 4))
+    inbox.mark_dead(track, event.envelope.event_id, 4)
     assert outcome(event) == ("dead", 4)
 
     assert deliver(event, to=track, attempt=1) == 1
@@ -93,7 +93,7 @@ def test_a_dead_letter_can_be_processed_later_once() -> None:
 def test_a_processed_event_is_never_marked_dead() -> None:
     event = sent()
     deliver(event, to=track)
-    inbox.mark_dead(track, Arrival(event, 4))
+    inbox.mark_dead(track, event.envelope.event_id, 4)
     assert outcome(event) == ("done", 1)
     assert deliver(event, to=track) == 0
 

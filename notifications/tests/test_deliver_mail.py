@@ -1,5 +1,6 @@
 """Over real SMTP, to a server that may misbehave: at most one mail, and one wherever anybody can know."""
 
+import select
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +14,7 @@ from notifications.consumers import deliver_mail
 from notifications.events import NotificationQueued
 from notifications.models import Mail, State
 from notifications.services import BeingSent, resend_mail
-from notifications.smtp import NotTaken
+from notifications.smtp import Handover, NotTaken
 from notifications.tests.factories import queued_mail, times_announced
 from notifications.tests.sink import Sink
 
@@ -107,6 +108,14 @@ def test_what_never_heals_is_a_dead_letter_and_its_replay_tries_again(sink: Sink
     assert len(sink.mails) == 1
 
 
+def test_a_sender_that_is_none_is_not_the_mails_fault(sink: Sink, settings: Any) -> None:
+    mail, event = queued_mail()
+    settings.DEFAULT_FROM_EMAIL = "the shop"
+    with pytest.raises(NotTaken):
+        deliver(event, to=deliver_mail)
+    assert state_of(mail) == State.QUEUED
+
+
 @pytest.mark.parametrize(
     "address", ["ada@x.example\r\nBcc: all@x.example", "ada", "", "a@b@", "a b@x.example", "ü@x.example"]
 )
@@ -146,13 +155,24 @@ def test_an_answer_that_takes_too_long_leaves_the_mail_in_doubt(sink: Sink, sett
     assert len(sink.mails) == 1
 
 
-def test_a_server_that_hangs_up_before_the_content_has_nothing_and_gets_it_later(sink: Sink) -> None:
+def test_a_server_that_hangs_up_before_the_content_has_nothing_and_gets_it_later(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mail, event = queued_mail()
     sink.drops_before_content = True
+    end = Handover.end
+
+    def end_when_the_server_is_gone(handover: Handover) -> None:
+        # Otherwise the end of the connection may still be on its way, and nobody knows.
+        assert select.select([handover.server.sock], [], [], 10)[0], "The server never hung up."
+        end(handover)
+
+    monkeypatch.setattr(Handover, "end", end_when_the_server_is_gone)
     with pytest.raises(NotTaken):
         deliver(event, to=deliver_mail)
     assert state_of(mail) == State.QUEUED
     sink.drops_before_content = False
+    monkeypatch.undo()
     deliver(event, to=deliver_mail)
     assert len(sink.mails) == 1
 
