@@ -19,6 +19,17 @@ class PermanentFailure(Exception):
     """A handler raises it where trying again cannot help: the event becomes a dead letter at once."""
 
 
+class RetryAfter(Exception):
+    """A handler raises it where it knows when to try again, such as from a Retry-After header.
+
+    Rounded up to the next rung of the ladder. Uses up no attempt; the consumer's `max_age` still holds.
+    """
+
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(seconds, why)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Retry:
     """How often and how late a failed event is tried again.
@@ -50,6 +61,7 @@ class Consumer:
     time_limit: int
     batch: int
     takes_list: bool
+    ordered: bool
     outside_effects: bool
     routing_keys: tuple[str, ...] = field(init=False)
 
@@ -81,12 +93,15 @@ def consumer(
     time_limit: int = 30,
     batch: int = 100,
     takes_list: bool = False,
+    ordered: bool = False,
     outside_effects: bool = False,
 ) -> Callable[[Handler], Consumer]:
     """Declare a consumer. Its name is queue, task and inbox key at once, and never changes.
 
     `concurrency`: pool processes at most; `time_limit`: seconds for one event; `batch`: how many waiting events share a
     transaction at most (1: never); `takes_list`: the handler takes the whole list and works set-wise;
+    `ordered`: the events of an aggregate are handled in their order, whatever fails or comes twice (costs a few
+    statements per batch and a row per aggregate);
     `outside_effects`: the handler reaches outside the database. It then runs alone and outside the bus's transaction,
     must claim its work itself, and is left out of replays unless named.
     Raises ValueError on a wrong or repeated declaration.
@@ -97,8 +112,10 @@ def consumer(
         raise ValueError(f"{name!r} listens to nothing: give on=[SomeEvent].")
     if min(concurrency, time_limit, batch) < 1:
         raise ValueError(f"{name!r}: concurrency, time_limit and batch are at least 1.")
-    if outside_effects and takes_list:
-        raise ValueError(f"{name!r}: a handler with outside effects takes one event at a time, not a list.")
+    if outside_effects and (takes_list or ordered):
+        raise ValueError(f"{name!r}: a handler with outside effects takes one event at a time, as they come.")
+    if ordered and takes_list:
+        raise ValueError(f"{name!r}: an ordered handler takes one event at a time: in a list a failure has no place.")
 
     def declare(handler: Handler) -> Consumer:
         declared = Consumer(
@@ -110,6 +127,7 @@ def consumer(
             time_limit=time_limit,
             batch=1 if outside_effects else batch,
             takes_list=takes_list,
+            ordered=ordered,
             outside_effects=outside_effects,
         )
         other = registry.setdefault(name, declared)

@@ -6,19 +6,22 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from eventbus import ordering
 from eventbus.context import handling
 from eventbus.contracts import Event
 from eventbus.declarations import Consumer
 from eventbus.failpoints import failpoint
+from eventbus.ordering import EarlierFailed
 from eventbus.publishing import one_statement
 
 # Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
-# is what it waits for.
+# is what it waits for. So may that of an event that waits behind one.
 CLAIM = """
 INSERT INTO processed_event AS done (event_id, consumer, attempts)
 SELECT event_id, %s, attempts FROM unnest(%s::uuid[], %s::int[]) AS t(event_id, attempts) ORDER BY event_id
 ON CONFLICT (event_id, consumer) DO UPDATE
-    SET outcome = 'done', attempts = EXCLUDED.attempts, processed_at = now() WHERE done.outcome = 'dead'
+    SET outcome = 'done', attempts = EXCLUDED.attempts, processed_at = now()
+    WHERE done.outcome IN ('dead', 'waiting')
 RETURNING event_id
 """
 IS_DONE = "SELECT EXISTS (SELECT FROM processed_event WHERE event_id = %s AND consumer = %s AND outcome = 'done')"
@@ -44,12 +47,35 @@ def process(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
     if consumer.outside_effects:
         return sum(_process_outside(consumer, arrival) for arrival in arrivals)
     with transaction.atomic():
-        fresh = _claim(consumer, arrivals)
-        if fresh:
-            with one_statement():
-                _handle(consumer, fresh)
+        new = _process_in_order(consumer, arrivals) if consumer.ordered else _process_as_they_come(consumer, arrivals)
         failpoint("consumer.before_commit")
     failpoint("consumer.after_commit")
+    return new
+
+
+def _process_as_they_come(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
+    fresh = _claim(consumer, arrivals)
+    if fresh:
+        with one_statement():
+            _handle(consumer, fresh)
+    return len(fresh)
+
+
+def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
+    """Handle what is due in the arrivals' aggregates; raises EarlierFailed where it is not an arrival that fails."""
+    plan = ordering.plan(consumer, [arrival.event for arrival in arrivals])
+    attempts = {arrival.event.envelope.event_id: arrival.attempt for arrival in arrivals}
+    fresh = _claim(consumer, [Arrival(event, attempts.get(event.envelope.event_id, 1)) for event in plan.due])
+    with one_statement():
+        for event in fresh:
+            try:
+                _handle(consumer, [event])
+            except Exception as error:
+                if event.envelope.event_id in attempts:
+                    raise
+                raise EarlierFailed(f"{event.envelope.event_id}: {type(error).__name__}: {error}") from error
+    ordering.let_wait(consumer, plan.waiting)
+    ordering.advance(consumer, plan.due)
     return len(fresh)
 
 

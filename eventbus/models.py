@@ -72,8 +72,12 @@ class Outbox(models.Model):
 
 
 class Outcome(models.TextChoices):
+    """What became of an event at a consumer. An ordered consumer's later events wait behind a dead letter."""
+
     DONE = "done"
     DEAD = "dead"
+    WAITING = "waiting"
+    DISCARDED = "discarded"
 
 
 class ProcessedEvent(models.Model):
@@ -92,6 +96,22 @@ class ProcessedEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.consumer} {self.event_id}: {self.outcome}"
+
+
+class OrderedPosition(models.Model):
+    """Up to which number an ordered consumer has handled an aggregate's events. Its lock lets one worker go on."""
+
+    pk = models.CompositePrimaryKey("consumer", "aggregate_type", "aggregate_id")
+    consumer = models.TextField(db_collation="C")
+    aggregate_type = models.TextField(db_collation="C")
+    aggregate_id = models.TextField(db_collation="C")
+    sequence = models.IntegerField()
+
+    class Meta:
+        db_table = "ordered_position"
+
+    def __str__(self) -> str:
+        return f"{self.consumer} {self.aggregate_type} {self.aggregate_id}: {self.sequence}"
 
 
 class ProcessedEventRow(models.Model):

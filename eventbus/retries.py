@@ -12,7 +12,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 
 from eventbus.confirms import Outgoing
 from eventbus.contracts import InvalidEvent
-from eventbus.declarations import Consumer, PermanentFailure
+from eventbus.declarations import LADDER, Consumer, PermanentFailure, RetryAfter
+from eventbus.ordering import EarlierFailed
 from eventbus.topology import DEAD, JITTER, wait_exchange
 
 #: SQLSTATEs that a second run in the same second usually heals: deadlock, serialization failure, lock time-out.
@@ -22,7 +23,7 @@ OUTAGE_CLASSES = frozenset({"08", "53", "57", "58"})
 #: Of class 57, but it says nothing of the server: a statement took too long, and will again.
 QUERY_CANCELED = "57014"
 
-#: While the database is down an event comes back after a second, after a minute of that every ten.
+#: What waits for something else, such as the database, comes back after a second, after a minute of that every ten.
 OUTAGE_DELAYS = (1, 10)
 MAX_HEADER_CHARS = 8_000
 
@@ -84,14 +85,19 @@ class Dead:
 
 
 def verdict(consumer: Consumer, error: Exception, delivery: Delivery, now: datetime) -> Again | Dead:
-    """What to do with a delivery that failed with this error. An outage of the database uses up no attempt."""
+    """What to do with a delivery that failed with this error.
+
+    An outage of the database and the failure of an earlier event, in an ordered consumer, use up no attempt.
+    """
     since_first_failure = (now - (delivery.first_failed_at or now).astimezone(UTC)).total_seconds()
     if isinstance(error, InvalidEvent):
         return Dead(error.reason)
     if isinstance(error, KillsItsWorker):
         return Dead("kills_its_worker")
-    if is_outage(error):
+    if is_outage(error) or isinstance(error, EarlierFailed):
         return Again(OUTAGE_DELAYS[since_first_failure > 60], delivery.attempt)
+    if isinstance(error, RetryAfter) and since_first_failure <= consumer.retry.max_age:
+        return Again(next((rung for rung in LADDER if rung >= error.seconds), LADDER[-1]), delivery.attempt)
     if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)):
         return Dead("permanent")
     if delivery.attempt > consumer.retry.times:
