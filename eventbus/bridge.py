@@ -18,8 +18,9 @@ from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.request import Request as StockRequest
 
 from eventbus import declarations
+from eventbus.breaker import Breaker
 from eventbus.declarations import Consumer
-from eventbus.execution import DeadLettered, Postponed
+from eventbus.execution import Settled
 from eventbus.retries import PASSED_ON, Delivery
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class Lane:
     waiting: deque[Any] = field(default_factory=deque)
     alone: deque[Any] = field(default_factory=deque)
     running: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
     batch: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,8 @@ class Lane:
         """The deliveries of the next run: suspects one by one, the others as many as may share a transaction."""
         if self.alone:
             return [self.alone.popleft()]
+        if self.breaker.is_half_open:
+            return [self.waiting.popleft()]
         return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
 
     def split(self, messages: Sequence[Any]) -> None:
@@ -88,6 +92,7 @@ class Run:
 
     def __init__(self, consumer: Consumer, messages: Sequence[Any]) -> None:
         self.messages = messages
+        self.failure: Settled | None = None
         # Another program may have left the message id out; the delivery tag tells its messages apart.
         event_ids = [str(m.properties.get("message_id") or f"delivery {m.delivery_tag}") for m in messages]
         task_id = str(uuid5(NAMESPACE_URL, f"{consumer.name} {' '.join(event_ids)}"))
@@ -132,7 +137,8 @@ class BusRequest(StockRequest):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         error = exc_info.exception
         error = getattr(error, "exc", error)
-        if isinstance(error, Postponed | DeadLettered):
+        if isinstance(error, Settled):
+            self._message.failure = error
             self.acknowledge()
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
@@ -147,6 +153,7 @@ class BusConsumer(StockConsumer):
     def create_task_handler(self, promise: Any = None) -> Callable[[Any], Any]:
         """Called for every new connection: what the lanes of the old one held is delivered again."""
         stock = super().create_task_handler()
+        self.breakers: dict[str, Breaker] = getattr(self, "breakers", {})
         self.lanes = self._open_lanes()
 
         def on_delivery(message: Any) -> Any:
@@ -165,7 +172,12 @@ class BusConsumer(StockConsumer):
             declarations.registry[name] for name in self.app.amqp.queues.consume_from if name in declarations.registry
         ]
         return {
-            consumer.name: Lane(consumer, slots(consumer, len(consumers), self.pool.num_processes))
+            consumer.name: Lane(
+                consumer,
+                slots(consumer, len(consumers), self.pool.num_processes),
+                # A lost connection says nothing of what the handlers need.
+                breaker=self.breakers.setdefault(consumer.name, Breaker()),
+            )
             for consumer in consumers
         }
 
@@ -177,7 +189,24 @@ class BusConsumer(StockConsumer):
 
     def _may_dispatch(self, lane: Lane) -> bool:
         # During shutdown the rest stays unacknowledged: another worker gets it.
-        return self.blueprint.state == bootsteps.RUN and self.lanes.get(lane.consumer.name) is lane
+        is_current = self.blueprint.state == bootsteps.RUN and self.lanes.get(lane.consumer.name) is lane
+        return is_current and lane.breaker.lets_pass(lane.running)
+
+    def _judge(self, lane: Lane, run: Run) -> None:
+        """Tell the breaker how a run ended. What lies at the event itself says nothing of what its handler needs."""
+        if run.failure is None:
+            if lane.breaker.is_half_open:
+                log.info("breaker.closed", consumer=lane.consumer.name)
+            lane.breaker.record(good=len(run.messages))
+        elif run.failure.may_be_outage and lane.breaker.record(bad=1):
+            pause = lane.breaker.pause
+            log.error("breaker.opened", consumer=lane.consumer.name, error=str(run.failure), probe_in_seconds=pause)
+            self.timer.call_after(pause, self._probe, (lane.consumer.name,))
+
+    def _probe(self, name: str) -> None:
+        lane = self.lanes[name]
+        lane.breaker.half_open()
+        self._dispatch(lane)
 
     def _start(self, lane: Lane, messages: list[Any]) -> None:
         def done() -> None:
@@ -188,6 +217,7 @@ class BusConsumer(StockConsumer):
             for message in messages:
                 message.ack_log_error(logger, errors)
             lane.grow()
+            self._judge(lane, run)
             done()
 
         def reject(logger: Any, errors: Any, requeue: bool = False) -> None:
@@ -198,8 +228,9 @@ class BusConsumer(StockConsumer):
                 messages[0].reject_log_error(logger, errors, requeue=True)
             done()
 
+        run = Run(lane.consumer, messages)
         strategy = self.strategies[lane.consumer.name]
-        strategy(Run(lane.consumer, messages), None, ack, reject, self.on_task_message)
+        strategy(run, None, ack, reject, self.on_task_message)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         self._refuse(message, "unknown message")

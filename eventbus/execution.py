@@ -23,6 +23,7 @@ from eventbus.context import handling
 from eventbus.contracts import Event, InvalidEvent, decode
 from eventbus.declarations import Consumer
 from eventbus.inbox import Arrival
+from eventbus.ordering import EarlierFailed
 from eventbus.retries import (
     Again,
     Dead,
@@ -46,12 +47,26 @@ class BatchFailed(Exception):
     """Something in a batch failed and nothing of it was done: its deliveries have to run one by one."""
 
 
-class Postponed(Exception):
-    """The delivery failed and waits in a delay queue, as the broker has confirmed."""
+class Settled(Exception):
+    """The delivery failed, and the broker has confirmed where it is now.
+
+    Made of what went wrong, as text, and of whether that may lie at something the handler needs, not at the event.
+    """
+
+    def __init__(self, cause: str, may_be_outage: bool) -> None:
+        super().__init__(cause, may_be_outage)
+        self.may_be_outage = may_be_outage
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
-class DeadLettered(Exception):
-    """The delivery failed for good and is in the dead-letter queue, as the broker has confirmed."""
+class Postponed(Settled):
+    """It waits in a delay queue."""
+
+
+class DeadLettered(Settled):
+    """It is given up and in the dead-letter queue."""
 
 
 def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
@@ -139,13 +154,13 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
     cause = f"{type(error).__name__}: {error}"
     if isinstance(what, Dead) and _send(dead_message(consumer, delivery, what, error, now)):
         log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
-        raise DeadLettered(f"{what.reason}: {cause}") from error
+        raise DeadLettered(f"{what.reason}: {cause}", what.reason in ("exhausted", "expired")) from error
     # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
     again = what if isinstance(what, Again) else Again(1, delivery.attempt)
     if not _send(again_message(consumer, delivery, again, now)):
         raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
     log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
-    raise Postponed(cause) from error
+    raise Postponed(cause, not isinstance(error, EarlierFailed)) from error
 
 
 def _note_dead(

@@ -85,7 +85,7 @@ def outcomes(events: list[CoachMoved]) -> list[str]:
 
 
 def die(event: CoachMoved) -> None:
-    inbox.mark_dead(follow, inbox.Arrival(event, 3))
+    inbox.mark_dead(follow, event.envelope.event_id, 3)
 
 
 @pytest.mark.django_db(transaction=True)
