@@ -6,7 +6,6 @@ from django.db import connection, transaction
 from eventbus import inbox
 from eventbus.context import current_cause
 from eventbus.declarations import consumer
-from eventbus.inbox import Arrival
 from eventbus.models import Event as ArchivedEvent
 from eventbus.models import ProcessedEvent
 from eventbus.testing import deliver, delivered
