@@ -38,6 +38,7 @@ def configure_logging(*, format: str, level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    logging.captureWarnings(True)
     logging.config.dictConfig(
         {
             "version": 1,
@@ -52,9 +53,9 @@ def configure_logging(*, format: str, level: str) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "default"}},
             "root": {"handlers": ["stderr"], "level": level},
             "loggers": {
-                # A line per task from Celery itself would say again what the bus says with its ids.
+                # Lines per task from Celery itself would say again what the bus says with its ids.
                 "celery.worker.strategy": {"level": "WARNING"},
-                "celery.app.trace": {"level": "WARNING"},
+                "celery.app.trace": {"level": "CRITICAL"},
                 "amqp": {"level": "WARNING"},
                 "django.server": {"level": "WARNING"},
                 # The middleware's line has the status already.

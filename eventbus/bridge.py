@@ -16,6 +16,7 @@ import structlog
 from celery import bootsteps
 from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.request import Request as StockRequest
+from kombu.transport import pyamqp
 
 from eventbus import declarations
 from eventbus.breaker import Breaker
@@ -27,6 +28,15 @@ log = structlog.get_logger(__name__)
 
 #: What of a delivery's headers travels on to the pool: ours and CloudEvents'; the rest is the broker's.
 OWN_HEADERS = ("x-attempt", "x-first-failed-at", "x-delivery-count", "x-replay-id", "traceparent")
+
+
+class PlainMessage(pyamqp.Message):
+    """A message as it came. kombu would unpack it by a header that any publisher may set, in the worker's main process:
+    the bus never packs, and a few bytes can unpack to all the memory there is."""
+
+    def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
+        (msg.properties.get("application_headers") or {}).pop("compression", None)
+        super().__init__(msg, channel=channel, **kwargs)
 
 
 class BusQueue(kombu.Queue):
@@ -43,6 +53,7 @@ class BusQueue(kombu.Queue):
             message.delivery_info["queue"] = name
             return callback(message)
 
+        self.channel.Message = PlainMessage
         # RabbitMQ applies a channel's prefetch to the consumers that start after it.
         self.channel.basic_qos(0, self.prefetch, False)
         return super().consume(consumer_tag, stamped, **kwargs)

@@ -45,5 +45,7 @@ class Command(BaseCommand):
                 "--without-gossip",
                 "--without-mingle",
                 "--loglevel=INFO",
+                # Its banner is not a log line.
+                "--quiet",
             ]
         )
