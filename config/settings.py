@@ -32,7 +32,9 @@ DATABASES["default"].update(
         "prepare_threshold": 3,
         "connect_timeout": 5,
         "application_name": env.str("APPLICATION_NAME", default="pipeline"),
-        "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=120s",
+        # The last one ends the query of a process that was killed; until then it would keep its locks.
+        "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=120s "
+        "-c client_connection_check_interval=1s",
     },
 )
 

@@ -38,6 +38,8 @@ class Command(BaseCommand):
         settings.DATABASES["default"]["OPTIONS"]["application_name"] = f"worker {only or group}"
         app.worker_main(
             [
+                # Before the subcommand: its banner is no log line.
+                "--quiet",
                 "worker",
                 f"--hostname={only or group}@%h",
                 f"--concurrency={processes}",
@@ -45,7 +47,5 @@ class Command(BaseCommand):
                 "--without-gossip",
                 "--without-mingle",
                 "--loglevel=INFO",
-                # Its banner is not a log line.
-                "--quiet",
             ]
         )
