@@ -112,6 +112,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["orders.http.StrictJSONParser"],
     "EXCEPTION_HANDLER": "orders.http.problem_response",
     "UNAUTHENTICATED_USER": None,
+    # Otherwise `?format=` picks a renderer and hides a misspelt filter.
+    "URL_FORMAT_OVERRIDE": None,
 }
 REST_KNOX = {
     "AUTH_HEADER_PREFIX": "Bearer",

@@ -12,4 +12,6 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]
+handler400 = "orders.http.bad_request"
 handler404 = "orders.http.not_found"
+handler500 = "orders.http.server_error"

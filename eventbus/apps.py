@@ -1,4 +1,6 @@
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 
 class EventbusConfig(AppConfig):
@@ -8,6 +10,8 @@ class EventbusConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from eventbus import checks, discovery  # noqa: F401  the import registers the checks
+        from eventbus import checks, discovery, failpoints  # noqa: F401  the import registers the checks
 
+        if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
+            raise ImproperlyConfigured("FAILPOINT is set: this process would kill itself. Unset it; only tests use it.")
         discovery.autodiscover()

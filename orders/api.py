@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -50,7 +51,12 @@ class ChannelView(APIView):
 
     authentication_classes = [ChannelAuthentication]
 
-    def orders(self) -> Any:
+    def channel_id(self) -> int:
+        user: Any = self.request.user
+        return int(user.pk)
+
+    def orders(self) -> QuerySet[Order]:
+        """Those that the caller may see."""
         user: Any = self.request.user
         return queries.orders_of(None if user.is_staff else user.pk)
 
@@ -67,7 +73,7 @@ class OrdersView(ChannelView):
         """Take an order in."""
         key = intake.check_key(request.headers.get("Idempotency-Key"))
         order = intake.parse_order(read_json(request))
-        placed = intake.place_order(order, channel_id=request.user.pk, key=key)
+        placed = intake.place_order(order, channel_id=self.channel_id(), key=key)
         headers = {"Location": request.build_absolute_uri(f"{request.path}/{placed.order_id}")}
         if placed.replayed:
             headers["Idempotent-Replayed"] = "true"

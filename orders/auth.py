@@ -13,10 +13,10 @@ _LOOK_UP = f"""
 SELECT {", ".join(f"u.{field}" for field in _FIELDS)}
 FROM knox_authtoken t JOIN auth_user u ON u.id = t.user_id
 WHERE t.digest = %s AND (t.expiry IS NULL OR t.expiry > now())
-"""  # noqa: S608  the names above
+"""
 
 
-class ChannelAuthentication(TokenAuthentication):
+class ChannelAuthentication(TokenAuthentication):  # type: ignore[misc]
     """Knox's tokens, looked up by their digest in one statement. Knox itself takes two and deletes old tokens here."""
 
     def authenticate_credentials(self, token: bytes) -> tuple[Any, None]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
 from pydantic import BaseModel, ValidationError
@@ -20,7 +20,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from eventbus.context import current_cause
-from eventbus.contracts import encode_json
+from eventbus.contracts import MAX_EXPONENT, encode_json
 
 PROBLEM_JSON = "application/problem+json"
 #: A body may be wrong in hundreds of places; nobody reads further than this.
@@ -76,11 +76,15 @@ def to_pointer(location: Iterable[str | int]) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
+class Refused(ValueError):
+    """JSON that its grammar allows, or Python's parser does, and we don't."""
+
+
 def loads(body: bytes) -> Any:
     """Strict JSON: UTF-8, no name twice in an object, no NaN, numbers exact. Raises a Problem with status 400."""
     try:
         return json.loads(
-            body.decode(), parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object
+            body.decode(), parse_float=_number, parse_constant=_refuse_constant, object_pairs_hook=_object
         )
     except RecursionError:
         raise Problem(400, "The body is nested too deeply.", kind="not-json") from None
@@ -92,12 +96,20 @@ def loads(body: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("A name occurs twice in one object.")
+        raise Refused("a name occurs twice in one object.")
     return found
 
 
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    # Whoever makes an integer of 1E+999999999 writes out its zeros.
+    if abs(number.adjusted()) > MAX_EXPONENT:
+        raise Refused("a number has too large an exponent.")
+    return number
+
+
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number.")
+    raise Refused(f"{name} is no JSON number.")
 
 
 def _reason(error: Exception) -> str:
@@ -105,7 +117,7 @@ def _reason(error: Exception) -> str:
         return f"{error.msg} at line {error.lineno}, column {error.colno}."
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8."
-    return "a number is too long." if isinstance(error, ArithmeticError) else str(error)
+    return str(error) if isinstance(error, Refused) else "a number is too long."
 
 
 def read_json(request: Request) -> Any:
@@ -114,6 +126,8 @@ def read_json(request: Request) -> Any:
     charset = parameters.strip().lower().replace('"', "")
     if media_type.strip().lower() != StrictJSONParser.media_type or charset not in ("", "charset=utf-8"):
         raise Problem(415, "Send application/json, in UTF-8.", headers={"Accept": StrictJSONParser.media_type})
+    if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise Problem(415, "Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
     return loads(_body(request))
 
 
@@ -179,7 +193,8 @@ def _as_problem(error: Exception) -> Problem:
             return Problem(404, "There is nothing here, or it is not yours.")
         case PermissionDenied():
             return Problem(403, "Your token does not allow this.")
-        case OperationalError() | InterfaceError():
+        # InternalError: among others, a server that only reads, as a standby does until it takes over.
+        case OperationalError() | InterfaceError() | InternalError():
             log.error("database.unavailable", error=type(error).__name__, sqlstate=_sqlstate(error))
             return Problem(503, "The database does not answer. Try again.", headers={"Retry-After": "1"})
         case exceptions.ValidationError():

@@ -42,7 +42,7 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 def _line(value: str) -> str:
     # Line breaks could end a mail header, the other control characters hide things; PostgreSQL refuses NUL.
-    # isprintable() is the quick answer for nearly all; the slow one lets through what some scripts need, such as joiners.
+    # isprintable() answers quickly for nearly all; it alone would refuse the joiners that some scripts need.
     if not value.isprintable() and _CONTROL.search(value):
         raise PydanticCustomError("control_character", "No line breaks or other control characters.")
     if value != value.strip():
@@ -79,7 +79,8 @@ def _amount(value: object, info: ValidationInfo) -> Decimal:
     # First, because quantize() must not have to write out the zeros of 1e999999.
     if value.adjusted() >= MAX_INTEGER_DIGITS:
         raise PydanticCustomError("amount_too_large", "An amount has at most 12 digits before the point.")
-    exact = value.quantize(info.context)
+    smallest: Any = info.context
+    exact = value.quantize(smallest)
     if exact != value:
         raise PydanticCustomError("amount_too_precise", "More decimals than the currency has.")
     return exact

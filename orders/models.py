@@ -77,7 +77,7 @@ class OrderItem(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.quantity} × {self.product_name}"
+        return f"{self.quantity} of {self.product_name}"
 
 
 class IdempotencyKey(models.Model):

@@ -160,7 +160,7 @@ def illegal_histories() -> list[str]:
 
 @invariant("I1", "every order was created once, and its status is what its events tell")
 def orders_without_event() -> list[str]:
-    """I1: orders without exactly one order.created event, events without order, and states that the events don't tell."""
+    """I1: orders without exactly one order.created, events without order, and states that the events don't tell."""
     return [
         f"order {order_id} is {status or 'missing'}; its events say {told or 'nothing'} and create it {created} times"
         for order_id, status, told, created in _rows(_ASTRAY, _columns(STATUS_BY_EVENT.items()))
@@ -174,4 +174,5 @@ def _columns(pairs: Any) -> list[list[str]]:
 def _rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

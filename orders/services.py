@@ -1,13 +1,15 @@
 """The verbs of orders: moving them on, and what surrounds taking them in."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from knox.models import AuthToken
 
 from eventbus.contracts import Event
@@ -16,7 +18,7 @@ from eventbus.publishing import publish
 from orders.currencies import in_currency
 from orders.events import Item, OrderConfirmed, OrderRejected, Shortage
 from orders.intake import KEY_LIFE
-from orders.models import MOVES, IdempotencyKey, Order, Status
+from orders.models import MOVES, IdempotencyKey, Status
 
 
 class CannotMove(PermanentFailure):
@@ -45,54 +47,61 @@ def reject_order(*, order_id: UUID, reason: str, shortages: Sequence[Shortage] =
 def confirm_orders(causes: Mapping[UUID, Event | None]) -> None:
     """confirm_order for many at once, all or none; each with the event that caused it."""
     with transaction.atomic(savepoint=False):
-        for order in _move(causes, Status.CONFIRMED):
-            publish(OrderConfirmed(**_told(order)), caused_by=causes[order.id])
+        for told in _move(causes, Status.CONFIRMED):
+            publish(OrderConfirmed(**told), caused_by=causes[told["order_id"]])
 
 
 def reject_orders(refusals: Mapping[UUID, Refusal]) -> None:
     """reject_order for many at once, all or none."""
     with transaction.atomic(savepoint=False):
-        for order in _move(refusals, Status.REJECTED):
-            refusal = refusals[order.id]
-            publish(
-                OrderRejected(**_told(order), reason=refusal.reason, shortages=tuple(refusal.shortages)),
-                caused_by=refusal.caused_by,
-            )
+        for told in _move(refusals, Status.REJECTED):
+            refusal = refusals[told["order_id"]]
+            event = OrderRejected(**told, reason=refusal.reason, shortages=tuple(refusal.shortages))
+            publish(event, caused_by=refusal.caused_by)
 
 
-def _move(order_ids: Collection[UUID], to: Status) -> list[Order]:
-    """Move those that are not there yet, and return them with their lines."""
-    # Sorted, so that two batches with the same orders cannot deadlock.
-    found = Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk").prefetch_related("items")
-    moving = [order for order in found if order.status != to]
-    if len(found) < len(order_ids):
-        missing = set(order_ids) - {order.pk for order in found}
-        raise CannotMove(f"There is no order {', '.join(map(str, missing))}: it cannot become {to}.")
-    for order in moving:
-        if to not in MOVES.get(Status(order.status), ()):
-            raise CannotMove(f"Order {order.pk} is {order.status}: it cannot become {to}.")
-    if moving:
-        Order.objects.filter(pk__in=[order.pk for order in moving]).update(status=to, updated_at=datetime.now(UTC))
-    return moving
+# By hand, because half the orders of a busy day are in flight here: through the ORM a batch costs three times as much.
+# Sorted, so that two batches with the same orders cannot deadlock.
+_LOCK = """
+SELECT id, status, customer_id, customer_email, total_amount, currency, (
+    SELECT json_agg(json_build_array(product_id, product_name, quantity, unit_price) ORDER BY line)::text
+    FROM orders_orderitem WHERE order_id = orders_order.id)
+FROM orders_order WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+"""
+_MOVE = "UPDATE orders_order SET status = %s, updated_at = %s WHERE id = ANY(%s)"
 
 
-def _told(order: Order) -> dict[str, Any]:
+def _move(order_ids: Collection[UUID], to: Status) -> list[dict[str, Any]]:
+    """Move those that are not there yet; returns what the event of each tells of it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, [list(order_ids)])
+        found = cursor.fetchall()
+        if len(found) < len(order_ids):
+            missing = set(order_ids) - {order_id for order_id, *_ in found}
+            raise CannotMove(f"There is no order {', '.join(map(str, missing))}: it cannot become {to}.")
+        moving = [row for row in found if row[1] != to]
+        for order_id, status, *_ in moving:
+            if to not in MOVES.get(Status(status), ()):
+                raise CannotMove(f"Order {order_id} is {status}: it cannot become {to}.")
+        if moving:
+            cursor.execute(_MOVE, [to.value, datetime.now(UTC), [order_id for order_id, *_ in moving]])
+    return [_told(*row) for row in moving]
+
+
+def _told(
+    order_id: UUID, status: str, customer_id: str, customer_email: str, total: Decimal, currency: str, items: str
+) -> dict[str, Any]:
     """What both outcomes tell of an order: enough to write a mail without asking back."""
     return {
-        "order_id": order.id,
-        "customer_id": order.customer_id,
-        "customer_email": order.customer_email,
-        "items": tuple(
-            Item(
-                product_id=item.product_id,
-                product_name=item.product_name,
-                quantity=item.quantity,
-                unit_price=in_currency(item.unit_price, order.currency),
-            )
-            for item in order.items.all()
-        ),
-        "total_amount": in_currency(order.total_amount, order.currency),
-        "currency": order.currency,
+        "order_id": order_id,
+        "customer_id": customer_id,
+        "customer_email": customer_email,
+        "items": [
+            Item(product_id=product_id, product_name=name, quantity=quantity, unit_price=in_currency(price, currency))
+            for product_id, name, quantity, price in json.loads(items, parse_float=Decimal)
+        ],
+        "total_amount": in_currency(total, currency),
+        "currency": currency,
     }
 
 
@@ -118,6 +127,6 @@ def create_channel(*, name: str, days: int, revoke: bool = False) -> tuple[str, 
         elif channel.is_staff or channel.is_superuser or channel.has_usable_password():
             raise ValueError(f"{name!r} is the account of a person. Choose another name for the channel.")
         if revoke:
-            channel.auth_token_set.all().delete()
+            AuthToken.objects.filter(user=channel).delete()
         token, secret = AuthToken.objects.create(channel, expiry=timedelta(days=days))
     return secret, token.expiry

@@ -2,9 +2,10 @@
 
 import django.db.models.deletion
 import django.db.models.functions.text
-import eventbus.context
 from django.conf import settings
 from django.db import migrations, models
+
+import eventbus.context
 
 
 class Migration(migrations.Migration):

@@ -103,12 +103,16 @@ def test_what_a_customer_wrote_is_text_and_not_html(admin: Client) -> None:
         assert "&lt;script&gt;" in html
 
 
-def test_a_large_table_is_not_counted(admin: Client) -> None:
-    placed_order()
+def test_a_large_table_is_not_counted(admin: Client, staff: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE pg_class SET reltuples = 5000000 WHERE relname = 'orders_order'")
+        cursor.execute(
+            "INSERT INTO orders_order SELECT gen_random_uuid(), 'CREATED', 'c', 'e', '{}', 1, 'USD', 'x', "
+            "now(), now(), %s FROM generate_series(1, 12000)",
+            [staff.pk],
+        )
+        cursor.execute("ANALYZE orders_order")
     with CaptureQueriesContext(connection) as queries:
-        assert "5000000" in admin.get(LIST).content.decode()
+        assert "12000 orders" in admin.get(LIST).content.decode()
     assert not [query for query in queries if "COUNT(" in query["sql"] and "orders_order" in query["sql"]]
 
 

@@ -133,7 +133,7 @@ class TestInvariants:
         order = placed_order()
         services.confirm_order(order_id=order.pk)
         with transaction.atomic():
-            publish(OrderRejected(**services._told(order), reason="late"))
+            publish(OrderRejected(**published(OrderConfirmed)[0].model_dump(), reason="late"))
         assert queries.illegal_histories() == [f"order {order.pk}: event 3 moves it from CONFIRMED to REJECTED"]
         assert len(queries.orders_without_event()) == 1
 

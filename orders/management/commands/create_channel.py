@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from knox.settings import knox_settings
 
 from orders import services
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        default = settings.REST_KNOX["TOKEN_TTL"].days
+        default = knox_settings.TOKEN_TTL.days
         parser.add_argument("name", help="letters, digits and @ . + - _ ; for example web-shop")
         parser.add_argument("--days", type=int, default=default, help="how long the token is valid (%(default)s)")
         parser.add_argument("--revoke", action="store_true", help="end all earlier tokens of this channel")
