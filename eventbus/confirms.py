@@ -150,4 +150,11 @@ def connect(url: str) -> Connection:
         url, heartbeat=30, connect_timeout=5, transport_options={"read_timeout": 30, "write_timeout": 30}
     )
     nodes = url.count(";") + 1
-    return connection.ensure_connection(max_retries=nodes, interval_start=0, interval_step=0, timeout=10 * nodes)
+    return connection.ensure_connection(
+        max_retries=nodes,
+        interval_start=0,
+        interval_step=0,
+        timeout=10 * nodes,
+        # kombu would wrap them into an error of its own, which is none of BROKER_ERRORS.
+        reraise_as_library_errors=False,
+    )
