@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from amqp import NotFound
 from django.conf import settings
 
 from eventbus import topology
@@ -27,6 +28,16 @@ def ready(queue: str) -> int:
     """How many messages wait."""
     with channel() as opened:
         count: int = opened.queue_declare(queue, passive=True).message_count
+    return count
+
+
+def consumers(queue: str) -> int:
+    """How many workers consume it; none if there is no such queue."""
+    try:
+        with channel() as opened:
+            count: int = opened.queue_declare(queue, passive=True).consumer_count
+    except NotFound:
+        return 0
     return count
 
 

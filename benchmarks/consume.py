@@ -1,15 +1,18 @@
 """How fast a full queue is worked off by a consumer that writes one row, exactly once."""
 
 import json
+from statistics import median
 
 from django.db import connection
 
-from benchmarks import broker, plain
+from benchmarks import broker, plain, plain_tasks
 from benchmarks.events import OrderTallied
-from benchmarks.measure import Result, alternate, middle
+from benchmarks.measure import Result, alternate
 from benchmarks.models import Tally
 from benchmarks.samples import order_message
-from benchmarks.work import our_worker, work_off
+from benchmarks.work import done, our_worker, work_off
+
+PLAIN_INBOX = "benchmarks_plaininbox"
 
 
 def run(*, quick: bool) -> list[Result]:
@@ -18,7 +21,7 @@ def run(*, quick: bool) -> list[Result]:
     rates = alternate(
         rounds, lambda: by_us("bench.tally", many), lambda: by_celery(few), lambda: by_us("bench.tally_list", many)
     )
-    each, celery, as_list = (middle(side) for side in rates)
+    each, celery, as_list = (median(side) for side in rates)
     return [
         Result("consume", each, celery, "events/s", wanted=4.0),
         Result("consume_list", as_list, celery, "events/s"),
@@ -30,7 +33,7 @@ def by_us(consumer: str, count: int) -> float:
     empty()
     broker.send([order_message(OrderTallied, consumer) for _ in range(count)])
     rate = work_off(our_worker(consumer), queue=consumer, count=count, inbox="processed_event")
-    check(count)
+    check(done("processed_event", consumer))
     return rate
 
 
@@ -38,18 +41,18 @@ def by_celery(count: int) -> float:
     """Events per second of the plain Celery task."""
     empty()
     for _ in range(count):
-        plain.tally.delay(json.loads(order_message(OrderTallied, plain.TALLY).body))
-    rate = work_off(plain.worker(plain.TALLY), queue=plain.TALLY, count=count, inbox="benchmarks_plaininbox")
-    check(count)
+        plain_tasks.tally.delay(json.loads(order_message(OrderTallied, plain.TALLY).body))
+    rate = work_off(plain.worker(plain.TALLY), queue=plain.TALLY, count=count, inbox=PLAIN_INBOX)
+    check(done(PLAIN_INBOX, plain.TALLY))
     return rate
 
 
 def empty() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE processed_event, benchmarks_plaininbox, benchmarks_tally")
+        cursor.execute(f"TRUNCATE processed_event, {PLAIN_INBOX}, benchmarks_tally")
 
 
-def check(count: int) -> None:
+def check(events: int) -> None:
     """A figure counts only if each event had its effect once."""
-    if Tally.objects.count() != count:
-        raise RuntimeError(f"{Tally.objects.count()} rows for {count} events.")
+    if Tally.objects.count() != events:
+        raise RuntimeError(f"{Tally.objects.count()} rows for {events} events.")

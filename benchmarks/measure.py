@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -54,11 +53,6 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """The value that so many percent of them don't exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
-
-
-def middle(results: Sequence[Any], of: Callable[[Any], float] = float) -> float:
-    """The median of one figure over the rounds: one disturbed round doesn't count."""
-    return median(of(result) for result in results)
 
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 60, every: float = 0.02) -> None:

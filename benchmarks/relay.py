@@ -1,6 +1,7 @@
 """How fast a full outbox empties, against publishing the same messages without a database."""
 
 from collections.abc import Sequence
+from statistics import median
 from time import monotonic, sleep
 
 from django.conf import settings
@@ -9,7 +10,7 @@ from kombu import Connection
 
 from benchmarks import broker
 from benchmarks.events import OrderFanned
-from benchmarks.measure import Result, alternate, ask, middle, until
+from benchmarks.measure import Result, alternate, ask, until
 from benchmarks.processes import Running, procfile, running
 from benchmarks.samples import order_event
 from eventbus.confirms import ConfirmingPublisher, Outgoing
@@ -52,7 +53,7 @@ def run(*, quick: bool) -> list[Result]:
         rates = alternate(
             rounds, lambda: drain(events), lambda: pipelined(messages), lambda: one_by_one(messages[:singles])
         )
-        ours, windows, confirm_each = (middle(side) for side in rates)
+        ours, windows, confirm_each = (median(side) for side in rates)
         peak = relay.peak_memory_mb()
         backlog = drain_for(0.5 if quick else 10, waiting=waiting)
         peak_of_many = relay.peak_memory_mb()
@@ -68,9 +69,7 @@ def run(*, quick: bool) -> list[Result]:
 def is_connected(relay: Running) -> bool:
     relay.check()
     return bool(
-        ask(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()"
-        )
+        ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()")
     )
 
 
@@ -125,10 +124,10 @@ def one_by_one(messages: Sequence[Outgoing]) -> float:
         producer = plain.Producer()
         began = monotonic()
         for message in messages:
-            properties = dict(message.properties)
-            headers = properties.pop("application_headers")
+            rest = dict(message.properties)
+            headers = rest.pop("application_headers")
             producer.publish(
-                message.body, message.routing_key, exchange=message.exchange, headers=headers, mandatory=True, **properties
+                message.body, message.routing_key, exchange=message.exchange, headers=headers, mandatory=True, **rest
             )
         rate = len(messages) / (monotonic() - began)
     broker.purge(*QUEUES)

@@ -1,7 +1,6 @@
 """Runs one benchmark in the laboratory that the environment points to, and prints its results as JSON."""
 
 import json
-import os
 import signal
 import sys
 from importlib import import_module

@@ -10,6 +10,7 @@ from eventbus.confirms import Outgoing
 from eventbus.context import new_id
 from eventbus.contracts import WireFields
 from eventbus.wire import to_message
+from inventory.models import Stock
 from orders.events import OrderCreated
 
 #: So many that orders rarely wait for each other's stock.
@@ -74,3 +75,12 @@ def order_message(contract: type[OrderCreated], queue: str) -> Outgoing:
         data=event.data().decode(),
     )
     return replace(to_message(fields), exchange="", routing_key=queue)
+
+
+def fill_shelves() -> None:
+    """More stock of every product than any benchmark sells."""
+    plenty = 10**9
+    Stock.objects.bulk_create(
+        Stock(product_id=product, product_name=f"Sample product {product}", available=plenty, received=plenty)
+        for product in PRODUCTS
+    )

@@ -71,7 +71,9 @@ class Servers:
             "LOG_LEVEL": "INFO",
             "WORKER_PROCESSES": "2",
         }
-        with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+        ) as child:
             try:
                 printed, _ = child.communicate()
             except BaseException:

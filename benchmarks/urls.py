@@ -1,5 +1,13 @@
-"""The service's addresses, and the plain views beside them."""
+"""The service's addresses, and the baselines' beside them."""
 
-from config.urls import handler404, urlpatterns
+from django.urls import path
 
-__all__ = ["handler404", "urlpatterns"]
+from benchmarks.baseline_api import OrdersWithDelay, PlainOrders
+from config.urls import *  # noqa: F403
+from config.urls import urlpatterns
+
+urlpatterns = [
+    path("plain/orders", PlainOrders.as_view()),
+    path("plain/orders-with-delay", OrdersWithDelay.as_view()),
+    *urlpatterns,
+]

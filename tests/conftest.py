@@ -1,5 +1,6 @@
 """Fixtures that run the product: servers from `script/services`, and its processes over a database of their own."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
 from orders import services
-
 from tests.support.bus import LiveBus
 from tests.support.mail import MailSink
 from tests.support.ports import free_port
 from tests.support.shop import Shop
+
+# The first would log the passwords in our addresses, the second each step of each mail.
+for noisy in ("httpx", "mail.log"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 RUNNING = pytest.StashKey[LiveBus]()
 LOG_STARTS = pytest.StashKey[dict[str, int]]()
@@ -56,6 +60,8 @@ def running_bus(
 @pytest.fixture
 def live_bus(running_bus: LiveBus, django_db_blocker: DjangoDbBlocker) -> Iterator[LiveBus]:
     """The running bus; Django in the test itself works on its database, without a transaction around the test."""
+    if running_bus.is_soiled:
+        running_bus.renew()
     with django_db_blocker.unblock(), running_bus.as_default_database():
         yield running_bus
     running_bus.wire.remove_taps()
@@ -82,8 +88,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             if report.when == "setup":
                 starts[name] = size(process.log)
             elif report.failed:
-                said = process.says(starts.get(name, 0))
-                report.sections.append((f"{name} said", said[-6000:]))
+                bus.is_soiled = True
+                lines = process.says(starts.get(name, 0)).splitlines()[-15:]
+                report.sections.append((f"{name} said", "\n".join(line[:250] for line in lines)))
     return report
 
 

@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import services
 from honcho.colour import get_colours
@@ -21,6 +21,7 @@ from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 from keeper import Keeper
 from local import ENV, LOCAL, MAILBOX, PYTHON, ROOT, fail, is_external, passwords, read_env_file, write_private
+from service import check_port
 
 READY_WITHIN = 120
 # A worker's warm shutdown waits for what it runs: half a minute under load.
@@ -36,7 +37,7 @@ def environment() -> dict[str, str]:
         # Celery's advice not to be root is for servers; here it would only hide the lines that matter.
         env["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
     if "MANAGEMENT_URL" in env:
-        env.setdefault("FLOWER_BROKER_API", env["MANAGEMENT_URL"] + "/api/")
+        env.setdefault("FLOWER_BROKER_API", env["MANAGEMENT_URL"].rstrip("/") + "/api/")
     return env
 
 
@@ -105,6 +106,13 @@ def is_ok(url: str, login: str = "", seconds: float = 3) -> bool:
         return False
 
 
+def fall_silent() -> None:
+    """Nobody reads what we say any more: from now on to say something can't fail, so that the stop is complete."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stderr.fileno())
+
+
 class Server:
     """The processes of the Procfile, from the first start to the last stop."""
 
@@ -115,10 +123,24 @@ class Server:
         self.printing = threading.Lock()
         self.printer = Printer(width=len("worker_notifications"))
 
-    def on_signal(self, number: int, frame: Any) -> None:
-        if self.stopping.is_set():
-            self.impatient.set()
-        self.stopping.set()
+    def heed_signals(self) -> None:
+        """Lets Ctrl-C, SIGTERM and the end of the terminal stop everything; once more, by force."""
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # The thread below does it all: a handler runs in the midst of other code, and to set an event there can
+            # wait for a lock that the interrupted code holds.
+            signal.signal(number, lambda number, frame: None)
+        threading.Thread(target=self.await_signals, args=(reading,), daemon=True).start()
+
+    def await_signals(self, reading: int) -> None:
+        while True:
+            if os.read(reading, 1)[0] == signal.SIGHUP:
+                fall_silent()
+            if self.stopping.is_set():
+                self.impatient.set()
+            self.stopping.set()
 
     def start(self, env: dict[str, str]) -> None:
         colours = get_colours()
@@ -132,8 +154,8 @@ class Server:
             try:
                 with self.printing:
                     self.printer.write(Message("line", text, datetime.now(), name, colour))
-            except BrokenPipeError:
-                # Nobody reads any more. A process must never wait for that.
+            except OSError:
+                fall_silent()
                 self.stopping.set()
 
         return say
@@ -183,15 +205,10 @@ class Server:
                 keeper.join(0.1)
 
 
-def check_port(variable: str, port: int) -> None:
-    if not services.wait_until(lambda: services.port_is_free(port), 2):
-        fail(f"port {port} is taken. Stop what uses it (ss -ltnp), or set {variable} or PORT_OFFSET.")
-
-
 def run(server: Server) -> None:
     env = environment()
-    check_port("PORT", int(env["PORT"]))
-    check_port("FLOWER_PORT", int(env["FLOWER_PORT"]))
+    for variable in ("PORT", "FLOWER_PORT"):
+        check_port(int(env[variable]), f"{variable} or PORT_OFFSET")
     # Left behind by a server that was killed; a living one would hold the ports.
     file = LOCAL / "access.json"
     file.unlink(missing_ok=True)
@@ -213,10 +230,9 @@ def run(server: Server) -> None:
 
 def main() -> None:
     server = Server()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, server.on_signal)
+    server.heed_signals()
     with services.open_local():
-        ran_before = {name for name, service in services.SERVICES.items() if service.pid()}
+        ran_before = {name for name, one in services.SERVICES.items() if one.pid()}
     try:
         with services.open_local():
             services.start(list(services.SERVICES))

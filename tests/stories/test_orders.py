@@ -1,3 +1,4 @@
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -71,7 +72,7 @@ def test_everything_that_an_order_causes_is_one_chain_under_one_correlation_id(l
     chain = ["order.created", "inventory.reserved", "order.confirmed", "notification.queued", "notification.sent"]
     assert sorted(kind for kind, *_ in rows) == sorted(chain)
     assert events["order.created"][1] is None
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in pairwise(chain):
         assert events[after][1] == events[before][0], f"{after} was not caused by {before}"
     told = shop.events(order_id)
     assert [event["eventType"] for event in told] == chain[:3]

@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -16,33 +16,37 @@ from django.db import connection
 from psycopg import sql
 
 from eventbus import invariants
+from eventbus.contracts import WireFields
+from eventbus.wire import to_message
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Process
 from tests.support.waiting import wait_until
-from tests.support.wire import Wire
+from tests.support.wire import Letter, Wire, bytes_of
 
 T = TypeVar("T")
 
 SCHEMA = """
-CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int, at timestamptz DEFAULT now());
+CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int);
 CREATE TABLE run (consumer text, event_id uuid, pid int, at timestamptz DEFAULT now());
 CREATE TABLE broken (what text);
 """
 
 
 class LiveBus:
-    """Starts and stops processes by name: `relay`, `worker probe`, `web`, `flower`; `relay 2` is a second relay."""
+    """Starts and stops processes by name: `relay`, `worker probe`, `web`, `flower`; `relay 2` is a second relay,
+    `relay patient` one that does not poll."""
 
     def __init__(self, *, name: str, database_url: str, broker_url: str, management_url: str, smtp_port: int) -> None:
         self.name = name
         self._server = database_url
-        self._vhost = f"{management_url.rstrip('/')}/api/vhosts/{quote(name)}"
-        self._permissions = f"{management_url.rstrip('/')}/api/permissions/{quote(name)}"
+        self._management = management_url.rstrip("/") + "/api"
         self.broker_url = urlsplit(broker_url)._replace(path=f"/{name}").geturl()
         self.database_url = urlsplit(database_url)._replace(path=f"/{name}").geturl()
         self.wire = Wire(self.broker_url)
         self.web_port, self.flower_port = free_port(), free_port()
         self.processes: dict[str, Process] = {}
+        #: A failed test may have left anything behind; the next one must not fail for it.
+        self.is_soiled = False
         self.env = os.environ | {
             "DATABASE_URL": self.database_url,
             "BROKER_URL": self.broker_url,
@@ -58,11 +62,9 @@ class LiveBus:
         """Make database and vhost, and everything in them, with the product's own commands."""
         with psycopg.connect(self._server, autocommit=True) as server:
             server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
-        with httpx.Client(trust_env=False, timeout=30) as http:
-            http.put(self._vhost).raise_for_status()
-            user = quote(urlsplit(self.broker_url).username or "")
-            everything = {"configure": ".*", "write": ".*", "read": ".*"}
-            http.put(f"{self._permissions}/{user}", json=everything).raise_for_status()
+        user = urlsplit(self.broker_url).username
+        self._ask("PUT", f"vhosts/{self.name}")
+        self._ask("PUT", f"permissions/{self.name}/{user}", json={"configure": ".*", "write": ".*", "read": ".*"})
         with psycopg.connect(self.database_url, autocommit=True) as own:
             own.execute(SCHEMA)
         self.manage("migrate", "--verbosity", "0")
@@ -72,10 +74,24 @@ class LiveBus:
         """End every process, then remove vhost and database."""
         for process in self.processes.values():
             process.kill9()
-        with httpx.Client(trust_env=False, timeout=30) as http:
-            http.delete(self._vhost).raise_for_status()
+        self._ask("DELETE", f"vhosts/{self.name}")
         with psycopg.connect(self._server, autocommit=True) as server:
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    def management(self, what: str) -> list[dict[str, Any]]:
+        """The broker's own list of `queues`, `bindings` or `exchanges` of this vhost."""
+        listed: list[dict[str, Any]] = self._ask("GET", f"{what}/{self.name}").json()
+        return listed
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            return http.request(method, f"{self._management}/{path}", **options).raise_for_status()
+
+    def renew(self) -> None:
+        """Begin anew with an empty database and vhost."""
+        self.destroy()
+        self.create()
+        self.is_soiled = False
 
     @contextmanager
     def as_default_database(self) -> Iterator[None]:
@@ -89,34 +105,42 @@ class LiveBus:
             connection.close()
             connection.settings_dict["NAME"] = before
 
-    def manage(self, *arguments: str, expect: int = 0) -> str:
-        """Run a `manage.py` command; returns what it printed. Fails on another exit code."""
+    def manage(self, *arguments: str, expect: int = 0, **env: str) -> str:
+        """Run a `manage.py` command; returns what it printed, errors included. Fails on another exit code."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self.env,
-            capture_output=True,
+            env=self.env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=120,
             check=False,
         )
-        assert done.returncode == expect, (
-            f"manage.py {' '.join(arguments)} ended with {done.returncode}, not {expect}:\n{done.stdout}\n{done.stderr}"
-        )
+        what = f"manage.py {' '.join(arguments)} ended with {done.returncode}, not {expect}"
+        assert done.returncode == expect, f"{what}:\n{done.stdout}"
         return done.stdout
 
     def start(self, *names: str, failpoint: str = "", **env: str) -> None:
-        """Start processes and wait until each does its work. One with a failpoint may die before that: no wait."""
+        """Start processes, at this failpoint, and wait until each works. With a failpoint it may die at once."""
         for name in names:
             process = self.processes.setdefault(name, self._process(name))
             process.start(FAILPOINT=failpoint, **env)
         for name in names:
-            if not failpoint:
-                wait_until(lambda name=name: self._is_ready(name), 60, f"{name} to be ready")  # type: ignore[misc]
+            wait_until(
+                lambda name=name: self._is_ready(name) or not self[name].is_alive,  # type: ignore[misc]
+                60,
+                f"{name} to be ready",
+            )
 
     def ensure(self, *names: str) -> None:
         """Start those of the processes that do not run."""
         self.start(*[name for name in names if name not in self.processes or not self.processes[name].is_alive])
+
+    def restart(self, *names: str, failpoint: str = "") -> None:
+        """Kill processes where they still run, and start them, now with or without a failpoint."""
+        self.kill9(*(name for name in names if name in self.processes))
+        self.start(*names, failpoint=failpoint)
 
     def kill9(self, *names: str) -> None:
         for name in names:
@@ -140,6 +164,8 @@ class LiveBus:
 
     def _command(self, name: str) -> list[str]:
         match name.split():
+            case ["relay", "patient"]:
+                return ["python", "-m", "tests.support.patient_relay"]
             case ["relay", *_]:
                 return ["python", "manage.py", "relay"]
             case ["worker", group, *_]:
@@ -153,7 +179,9 @@ class LiveBus:
 
     def _is_ready(self, name: str) -> bool:
         process = self.processes[name]
-        assert process.is_alive, f"{name} ended at its start with {process.wait_for_end(0)}"
+        if not process.is_alive:
+            assert process.env_at_start["FAILPOINT"], f"{name} ended at its start with {process.wait_for_end(0)}"
+            return False
         match name.split():
             case ["worker", *_]:
                 return "ready." in process.says()
@@ -168,6 +196,21 @@ class LiveBus:
         with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as own:
             cursor = own.execute(statement, params)
             return cursor.fetchall() if cursor.description else []
+
+    def outgoing(self, event_ids: Sequence[UUID]) -> list[Letter]:
+        """Archived events as the messages that the relay would make of them."""
+        columns = "id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id"
+        rows = self.query(f"SELECT {columns}, user_id, data::text FROM event WHERE id = ANY(%s)", list(event_ids))
+        messages = [to_message(WireFields(*row)) for row in rows]
+        return [
+            Letter(
+                bytes_of(message.body),
+                message.properties["application_headers"],
+                {k: v for k, v in message.properties.items() if k != "application_headers"},
+                message.routing_key,
+            )
+            for message in messages
+        ]
 
     def effects(self, consumer: str, *event_ids: UUID) -> int:
         """How many effects these events have had at this consumer."""
@@ -188,12 +231,11 @@ class LiveBus:
         )
         return rows[0][0] if rows else None
 
-    def unsettled(self) -> list[str]:
-        """What is still on its way: in the outbox, or not handled by a consumer that listens."""
-        waiting = [f"outbox {event_id}" for (event_id,) in self.query("SELECT event_id FROM outbox LIMIT 5")]
-        return waiting + [
-            f"{consumer}: {kind} {event_id}" for consumer, kind, event_id in self.query(invariants.MISSING)
-        ]
+    def unsettled(self) -> list[tuple[Any, ...]]:
+        """What is still on its way: in the outbox, or not handled by a consumer that listens. One statement, as an
+        event goes from the one to the other meanwhile."""
+        waiting = "SELECT 'outbox', aggregate_id, event_id FROM outbox"
+        return self.query(f"(SELECT * FROM ({waiting} LIMIT 5) AS o) UNION ALL ({invariants.MISSING})")
 
     def drain(self, seconds: float = 60) -> None:
         """Wait until outbox and queues are empty: every event is handled, or a dead letter, at every consumer."""
@@ -202,6 +244,19 @@ class LiveBus:
     def verify(self) -> None:
         """The product's own check over the whole database."""
         self.manage("verify_pipeline")
+
+    def empty_queues(self, *workers: str) -> None:
+        """Wait until these workers have nothing left, in their queues or in their hands, and have ended."""
+
+        def ended_with_nothing_left() -> bool:
+            self.ensure(*workers)
+            queues = [name for (name,) in self.query("SELECT DISTINCT consumer FROM subscription")]
+            wait_until(lambda: not any(map(self.wire.ready, queues)), 60, "the queues to be empty")
+            # What a worker had fetched and not begun comes back to its queue when it ends.
+            self.term(*workers)
+            return not any(map(self.wire.ready, queues))
+
+        wait_until(ended_with_nothing_left, 120, f"{', '.join(workers)} to have nothing left")
 
     def wait_for(self, condition: Callable[[], T], what: str, seconds: float = 30) -> T:
         return wait_until(condition, seconds, what)

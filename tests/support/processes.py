@@ -19,6 +19,7 @@ class Process:
     def __init__(self, name: str, command: Sequence[str], env: dict[str, str], log: Path) -> None:
         self.name, self.command, self.env, self.log = name, command, env, log
         self.began_at = 0
+        self.env_at_start: dict[str, str] = {}
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -33,13 +34,14 @@ class Process:
     def start(self, **env: str) -> None:
         """Start it with these variables beside its own."""
         assert not self.is_alive, f"{self.name} runs already"
+        self.env_at_start = self.env | env
         self.began_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             # A group of its own, to be killed as one; the death signal: nothing outlives a killed test run.
             self._popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *self.command],
                 cwd=ROOT,
-                env=self.env | env,
+                env=self.env_at_start,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -48,9 +50,10 @@ class Process:
 
     def kill9(self) -> None:
         """End it and its children at once, as a machine that loses power would."""
-        if self.is_alive:
-            os.killpg(self.pid, signal.SIGKILL)
-        self.wait_for_end(10)
+        if self._popen is not None:
+            if self.is_alive:
+                os.killpg(self.pid, signal.SIGKILL)
+            self.wait_for_end(10)
 
     def term(self) -> int:
         """Ask it to end, as a deployment would; returns its exit code."""
@@ -74,6 +77,11 @@ class Process:
         found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(pid) for pid in found]
 
+    @property
+    def lost_children(self) -> int:
+        """How many pool processes a worker has seen killed since its start."""
+        return self.says().count("exited with 'signal 9")
+
     def says(self, since: int | None = None) -> str:
         """What it has said since its last start, or since a position of its log."""
         with self.log.open("rb") as log:
@@ -81,5 +89,5 @@ class Process:
             return log.read().decode(errors="replace")
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Its structured log since its last start. Fails on a line that is not JSON."""
-        return [json.loads(line) for line in self.says().splitlines() if line.strip()]
+        """Its structured log since its last start."""
+        return [json.loads(line) for line in self.says().splitlines() if line.startswith("{")]

@@ -1,8 +1,9 @@
 """A sales channel that keeps its own log of what it was told, to be compared with what the product did."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -81,6 +82,18 @@ class Shop:
         """Place many, by so many clients at once."""
         with ThreadPoolExecutor(clients) as pool:
             return list(pool.map(self.place, bodies))
+
+    @contextmanager
+    def placing(self, bodies: Sequence[dict[str, Any]]) -> Iterator[Callable[[], list[UUID]]]:
+        """Place orders by a few clients while the block runs, and wait for all of them at its end. Gives a function
+        that, after that, returns their ids."""
+        pool = ThreadPoolExecutor(4)
+        try:
+            answers = pool.map(self.place, bodies)
+            yield lambda: placed
+            placed = list(answers)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def status(self, order_id: UUID) -> str:
         answer = self.http.get(f"/orders/{order_id}").raise_for_status()

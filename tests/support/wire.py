@@ -1,5 +1,6 @@
 """A plain AMQP client, as any program could be: it publishes bytes and reads queues, and knows nothing of the bus."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,12 @@ class Letter:
     properties: dict[str, Any]
     routing_key: str
 
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """The body as JSON."""
+        envelope: dict[str, Any] = json.loads(self.body)
+        return envelope
+
 
 @dataclass
 class Wire:
@@ -37,7 +44,7 @@ class Wire:
         headers = properties.pop("headers", {})
         with self.channel() as channel:
             channel.confirm_select()
-            message = amqp.Message(body, delivery_mode=2, application_headers=headers, **properties)
+            message = amqp.Message(body, application_headers=headers, **{"delivery_mode": 2, **properties})
             channel.basic_publish_confirm(message, exchange, key, mandatory=True)
 
     def publish_all(self, letters: list[Letter], *, exchange: str = "orders") -> None:
@@ -59,16 +66,20 @@ class Wire:
         with self.channel() as channel:
             while (message := channel.basic_get(queue, no_ack=True)) is not None:
                 properties = {k: v for k, v in message.properties.items() if k != "application_headers"}
-                taken.append(Letter(bytes_of(message.body), message.headers, properties, message.routing_key))
+                taken.append(
+                    Letter(bytes_of(message.body), message.headers, properties, message.delivery_info["routing_key"])
+                )
         return taken
 
-    def tap(self, *keys: str) -> str:
-        """Bind a queue of our own to these routing keys and return its name: it gets a copy of what goes by."""
+    def tap(self, *keys: str, exchange: str = "orders", length: int = 1_000_000) -> str:
+        """Bind a queue of our own to these routing keys and return its name: it gets a copy of what goes by, and
+        refuses more than its length."""
         name = f"tap.{uuid4()}"
+        arguments = {"x-max-length": length, "x-overflow": "reject-publish"}
         with self.channel() as channel:
-            channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+            channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
             for key in keys:
-                channel.queue_bind(name, "orders", key)
+                channel.queue_bind(name, exchange, key)
         self.tapped.append(name)
         return name
 

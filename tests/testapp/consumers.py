@@ -77,11 +77,11 @@ def watch(event: TroubleAsked) -> None:
     leave_effect("trouble.watch", event)
 
 
-@consumer("trouble.hurry", on=[TroubleAsked], retry=Retry(times=1, delays=(1,)), time_limit=1)
+@consumer("trouble.hurry", on=[TroubleAsked], retry=Retry(times=1, delays=(1,)), time_limit=2)
 def hurry(event: TroubleAsked) -> None:
     """Too slow for its time limit when the event says so."""
     if event.how == "overrun":
         note_run("trouble.hurry", event)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(10)")
+            cursor.execute("SELECT pg_sleep(30)")
     leave_effect("trouble.hurry", event)

@@ -1,3 +1,4 @@
+import os
 from argparse import ArgumentParser
 from typing import Any
 
@@ -41,7 +42,8 @@ class Command(BaseCommand):
                 # Before the subcommand: its banner is no log line.
                 "--quiet",
                 "worker",
-                f"--hostname={only or group}@%h",
+                # The pid, because two nodes of one name on a host would fight for the control queue.
+                f"--hostname={only or group}-{os.getpid()}@%h",
                 f"--concurrency={processes}",
                 "--prefetch-multiplier=1",
                 "--without-gossip",

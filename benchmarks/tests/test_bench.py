@@ -1,0 +1,46 @@
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {
+    "intake",
+    "intake_p50",
+    "intake_p99",
+    "intake_cpu_us",
+    "relay",
+    "relay_per_message_confirm",
+    "relay_backlog",
+    "relay_memory_mb",
+    "relay_memory_growth",
+    "consume",
+    "consume_list",
+    "reserve_stock",
+    "end_to_end_p50",
+    "end_to_end_p99",
+}
+
+
+@pytest.mark.live
+def test_every_benchmark_runs_and_is_written_down(tmp_path):
+    output = tmp_path / "bench.json"
+    done = subprocess.run(
+        [ROOT / "script/bench", "--quick", "--output", output], capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(output.read_text())
+    assert {result["name"] for result in report["results"]} == NAMES
+    for result in report["results"]:
+        assert result["ours"] > 0
+        assert result["baseline"] > 0
+        assert result["holds"] in (True, False, None)
+    assert report["machine"]["cores"] >= 1
+    assert {"python", "django", "celery", "rabbitmq", "postgresql"} <= set(report["versions"])
+
+
+def test_a_benchmark_that_does_not_exist_is_refused():
+    done = subprocess.run([ROOT / "script/bench", "nonsense"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "nonsense: no such benchmark" in done.stderr

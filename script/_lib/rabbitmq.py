@@ -1,0 +1,143 @@
+"""The private RabbitMQ node, with a name server (epmd) of its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NoReturn
+
+from local import AMQP_PORT, DIST_PORT, EPMD_PORT, LOGS, MANAGEMENT_PORT, OFFSET, ROOT, fail, passwords
+from service import Service, belongs_to, check_port, greeting, has_ended, wait_until
+
+RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
+
+
+class RabbitMQ(Service):
+    name = "rabbitmq"
+    variable = "BROKER_URL"
+    ports = (AMQP_PORT, MANAGEMENT_PORT, DIST_PORT)
+
+    def environment(self) -> dict[str, str]:
+        foreign = ("RABBITMQ_", "ERL_", "NOTIFY_SOCKET")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+        return inherited | {
+            "HOME": str(self.home),
+            "ERL_EPMD_PORT": str(EPMD_PORT),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # Needs no host name that resolves.
+            "RABBITMQ_NODENAME": "pipeline@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(AMQP_PORT),
+            "RABBITMQ_DIST_PORT": str(DIST_PORT),
+            "RABBITMQ_MNESIA_BASE": str(self.home / "data"),
+            "RABBITMQ_LOG_BASE": str(LOGS),
+            "RABBITMQ_LOGS": str(self.log),
+            # Its start script then becomes the node, and our child is the node itself.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_CONFIG_FILE": str(self.home / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.home / "plugins"),
+            # Schedulers that wait in a busy loop take a tenth of a core from an idle node.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
+            "+sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+    def prepare(self) -> None:
+        if not (RABBITMQ_BIN / "rabbitmq-server").exists() or not shutil.which("epmd"):
+            fail("RabbitMQ is missing: run script/setup.")
+        definitions = self.home / "definitions.json"
+        definitions.touch(mode=0o600)
+        definitions.write_text(json.dumps(broker_definitions(passwords()["broker"]), indent=1))
+        (self.home / "plugins").write_text("[rabbitmq_management].\n")
+        (self.home / "rabbitmq.conf").write_text(
+            f"listeners.tcp.default = 127.0.0.1:{AMQP_PORT}\n"
+            "management.tcp.ip = 127.0.0.1\n"
+            f"management.tcp.port = {MANAGEMENT_PORT}\n"
+            f"load_definitions = {definitions}\n"
+            "log.file.rotation.size = 10485760\n"
+            "log.file.rotation.count = 3\n"
+        )
+        self.start_epmd()
+
+    @property
+    def epmd_pid_file(self) -> Path:
+        return self.home / "epmd-pid"
+
+    def epmd_pid(self) -> int | None:
+        if not self.epmd_pid_file.exists():
+            return None
+        pid = int(self.epmd_pid_file.read_text())
+        return pid if belongs_to(pid, self.home) else None
+
+    def start_epmd(self) -> None:
+        """Our own name server for Erlang nodes: one that the node starts itself would outlive it unnoticed."""
+        if self.epmd_pid():
+            return
+        check_port(EPMD_PORT, f"PORT_OFFSET (now {OFFSET})")
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                ["epmd", "-port", str(EPMD_PORT), "-address", "127.0.0.1"],
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.epmd_pid_file.write_text(str(process.pid))
+
+    def command(self) -> list[str]:
+        # Not the wrapper on the PATH: Debian's changes to the user `rabbitmq`.
+        return [str(RABBITMQ_BIN / "rabbitmq-server")]
+
+    def answers(self) -> bool:
+        # 1: the method frame that opens a connection; 8: a refusal, in the words of the protocol header.
+        return greeting(AMQP_PORT, b"AMQP\0\0\x09\x01").startswith(b"\x01") and self.lets_us_in()
+
+    def lets_us_in(self) -> bool:
+        login = base64.b64encode(f"pipeline:{passwords()['broker']}".encode()).decode()
+        request = urllib.request.Request(f"http://127.0.0.1:{MANAGEMENT_PORT}/api/whoami")
+        request.add_header("Authorization", f"Basic {login}")
+        # No proxy of the environment between us and our own machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=3) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        super().stop()
+        if pid := self.epmd_pid():
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: has_ended(pid), 10)
+
+    def become_rabbitmqctl(self, arguments: list[str]) -> NoReturn:
+        """Replaces this process by rabbitmqctl for our own node."""
+        if self.pid() is None:
+            fail("rabbitmq isn't running: script/services start rabbitmq")
+        os.chdir(self.home)
+        os.execve(RABBITMQ_BIN / "rabbitmqctl", ["rabbitmqctl", *arguments], self.environment())
+
+
+def broker_definitions(password: str) -> dict[str, object]:
+    """What the broker holds at its start: one user, and no `guest`."""
+    salt = secrets.token_bytes(4)
+    digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    user = {"name": "pipeline", "password_hash": digest, "hashing_algorithm": "rabbit_password_hashing_sha256"}
+    policies = json.loads((ROOT / "deploy/rabbitmq/policies.json").read_text())
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [user | {"tags": ["administrator"]}],
+        "permissions": [{"user": "pipeline", "vhost": "/"} | everything],
+        "policies": [{"vhost": "/"} | policy for policy in policies],
+    }

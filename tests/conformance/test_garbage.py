@@ -1,0 +1,133 @@
+import json
+import pickle
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+
+from eventbus.publishing import publish
+from eventbus.testing import on_the_wire
+from tests.support.bus import LiveBus
+from tests.support.wire import Letter
+from tests.testapp.events import NobodyCares, ProbeSent
+
+pytestmark = pytest.mark.live
+
+CONSUMERS = ("probe.count", "probe.audit")
+KEY = "probe.sent.v1"
+PLAIN = {"content_type": "application/json", "content_encoding": "utf-8"}
+
+
+@pytest.fixture(autouse=True)
+def worker(live_bus: LiveBus) -> None:
+    live_bus.ensure("relay", "worker probe")
+
+
+def good() -> bytes:
+    return on_the_wire(ProbeSent(probe_id=uuid4()))
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps(json.loads(good()) | fields).encode()
+
+
+CELERY = {
+    "lang": "py", "task": "probe.count", "id": str(uuid4()), "root_id": str(uuid4()), "retries": 0, "argsrepr": "()",
+}  # fmt: skip
+
+GARBAGE: dict[str, tuple[bytes, str, dict[str, Any]]] = {
+    "nothing": (b"", "not_json", PLAIN),
+    "text": (b"hello", "not_json", PLAIN),
+    "half an event": (good()[:-20], "not_json", PLAIN),
+    "bad UTF-8": (b'{"version": "\xff\xfe"}', "not_json", PLAIN),
+    "NaN": (good().replace(b'"sequence":1', b'"sequence":NaN'), "not_json", PLAIN),
+    "100,000 levels deep": (b"[" * 100_000 + b"]" * 100_000, "not_json", PLAIN),
+    "an array": (b"[1, 2, 3]", "invalid_envelope", PLAIN),
+    "an empty object": (b"{}", "invalid_envelope", PLAIN),
+    "an id that is none": (changed(eventId="42"), "invalid_envelope", PLAIN),
+    "data of another schema": (changed(data={"probeId": "not a uuid"}), "invalid_data", PLAIN),
+    "an unknown type": (changed(eventType="probe.eaten"), "unknown_type", PLAIN),
+    "an unknown version": (changed(version="9.9"), "unknown_version", PLAIN),
+    "an event for others": (on_the_wire(NobodyCares(nobody_id=uuid4())), "not_subscribed", PLAIN),
+    "a pickle": (pickle.dumps({"a": 1}), "not_json", {"content_type": "application/x-python-serialize"}),
+    "a pickled Celery message": (
+        pickle.dumps(((), {}, {})),
+        "not_json",
+        {"content_type": "application/x-python-serialize", "content_encoding": "binary", "headers": CELERY},
+    ),
+    "a JSON Celery message": (b"[[], {}, {}]", "invalid_envelope", PLAIN | {"headers": CELERY}),
+    "a Celery message of an old protocol": (
+        json.dumps({"task": "probe.count", "id": "1", "args": [], "kwargs": {}}).encode(),
+        "invalid_envelope",
+        PLAIN,
+    ),
+    "20 MB": (b'{"data": "' + b"x" * 20_000_000 + b'"}', "too_large", PLAIN),
+    "no properties": (b"hello", "not_json", {}),
+    "an encoding that nobody knows": (b"hello", "not_json", {"content_type": "x", "content_encoding": "klingon"}),
+    "a compressed body": (b"\x1f\x8b\x08", "not_json", {"headers": {"compression": "application/x-gzip"}}),
+    "headers of the bus, forged": (
+        b"hello",
+        "not_json",
+        PLAIN | {"headers": {"x-attempt": "many", "x-first-failed-at": "never", "x-delivery-count": "lots"}},
+    ),
+    "an expiry and a reply address": (b"hello", "not_json", {"expiration": "600000", "reply_to": "me", "priority": 9}),
+}
+
+
+def dead_letters(bus: LiveBus, consumer: str) -> list[Letter]:
+    return bus.wait_for(lambda: bus.wire.take_all(f"{consumer}.dead"), f"the dead letter of {consumer}")
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_becomes_a_dead_letter_of_each_consumer_with_the_reason(live_bus: LiveBus, kind: str) -> None:
+    body, reason, properties = GARBAGE[kind]
+    live_bus.wire.publish(body, key=KEY, **properties)
+    for consumer in CONSUMERS:
+        (letter,) = dead_letters(live_bus, consumer)
+        assert letter.headers["x-dead-reason"] == reason
+        assert letter.headers["x-consumer"] == consumer
+        assert letter.headers["x-error-class"] == "eventbus.contracts.InvalidEvent"
+        assert letter.body == body
+        assert live_bus.wire.ready(consumer) == 0
+
+
+def test_garbage_takes_no_good_event_with_it(live_bus: LiveBus) -> None:
+    """All kinds at once, good ones between them, faster than the worker takes them: batches are mixed."""
+    small = {kind: each for kind, each in GARBAGE.items() if len(each[0]) < 1_000_000}
+    with transaction.atomic():
+        event_ids = publish(*(ProbeSent(probe_id=uuid4()) for _ in range(100)))
+    for body, _, properties in small.values():
+        live_bus.wire.publish(body, key=KEY, **properties)
+    with transaction.atomic():
+        event_ids += publish(*(ProbeSent(probe_id=uuid4()) for _ in range(100)))
+    live_bus.drain()
+
+    for consumer in CONSUMERS:
+        letters: list[Letter] = []
+        live_bus.wait_for(
+            lambda letters=letters, consumer=consumer: (
+                letters.extend(live_bus.wire.take_all(f"{consumer}.dead")) or len(letters) >= len(small)
+            ),
+            f"the dead letters of {consumer}",
+        )
+        assert sorted(letter.body for letter in letters) == sorted(body for body, *_ in small.values())
+        assert live_bus.effects(consumer, *event_ids) == 200
+    live_bus.verify()
+
+
+def test_an_event_of_another_program_is_handled_like_ours(live_bus: LiveBus) -> None:
+    """Any program may publish: an envelope as the body is all that a consumer needs."""
+    event_id = uuid4()
+    live_bus.wire.publish(on_the_wire(ProbeSent(probe_id=uuid4()), event_id=event_id), key=KEY)
+    for consumer in CONSUMERS:
+        live_bus.wait_for(lambda consumer=consumer: live_bus.effects(consumer, event_id) == 1, f"{consumer}")
+
+
+def test_nothing_is_left_unacknowledged(live_bus: LiveBus) -> None:
+    """A worker that ends gives back what it has not acknowledged: nothing comes back."""
+    live_bus.wire.publish(b"hello", key=KEY)
+    for consumer in CONSUMERS:
+        dead_letters(live_bus, consumer)
+    live_bus.term("worker probe")
+    assert [live_bus.wire.ready(consumer) for consumer in CONSUMERS] == [0, 0]

@@ -1,0 +1,81 @@
+from typing import Any
+
+import pytest
+
+from eventbus import declarations, topology
+from tests.support.bus import LiveBus
+from tests.testapp import consumers  # noqa: F401  declares what the processes declare
+
+pytestmark = pytest.mark.live
+
+
+def test_each_consumer_has_its_quorum_queue_and_dead_letter_queue(live_bus: LiveBus) -> None:
+    queues = {queue["name"]: queue for queue in live_bus.management("queues")}
+    for consumer in declarations.registry.values():
+        queue, dead = queues[consumer.name], queues[consumer.dead_queue]
+        assert queue["type"] == dead["type"] == "quorum"
+        assert queue["durable"] is dead["durable"] is True
+        assert queue["arguments"] == {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": topology.DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "orders.dead",
+            "x-dead-letter-routing-key": consumer.name,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+
+
+def test_queues_are_bound_by_what_their_consumers_declare_and_nothing_more(live_bus: LiveBus) -> None:
+    # A worker that ran is what could have bound more.
+    live_bus.ensure("worker probe", "worker trouble")
+    bindings = [binding for binding in live_bus.management("bindings") if binding["source"] == "orders"]
+    found = {(binding["destination"], binding["routing_key"]) for binding in bindings}
+    assert found == {(each.name, key) for each in declarations.registry.values() for key in each.routing_keys}
+    assert not [binding for binding in bindings if {"#", "*"} & set(binding["routing_key"])]
+
+
+def test_the_exchange_keeps_what_nobody_listens_to(live_bus: LiveBus) -> None:
+    exchanges = {exchange["name"]: exchange for exchange in live_bus.management("exchanges")}
+    assert exchanges["orders"]["type"] == "topic"
+    assert exchanges["orders"]["durable"] is True
+    assert exchanges["orders"]["arguments"] == {"alternate-exchange": "orders.unrouted"}
+    assert exchanges["orders.dead"]["type"] == "direct"
+
+
+def test_a_delay_leads_back_to_the_queue_that_the_message_names(live_bus: LiveBus) -> None:
+    arguments: dict[str, dict[str, Any]] = {
+        queue["name"]: queue["arguments"] for queue in live_bus.management("queues")
+    }
+    for seconds in declarations.LADDER:
+        for jitter in topology.JITTER:
+            delay = arguments[topology.wait_exchange(seconds, jitter)]
+            assert delay["x-message-ttl"] == seconds * jitter * 1000
+            # No dead-letter routing key: the message keeps its own, which is the queue it goes back to.
+            assert delay["x-dead-letter-exchange"] == ""
+            assert "x-dead-letter-routing-key" not in delay
+            assert delay["x-dead-letter-strategy"] == "at-least-once"
+            assert delay["x-overflow"] == "reject-publish"
+
+
+def test_declaring_again_changes_nothing(live_bus: LiveBus) -> None:
+    before = sorted(queue["name"] for queue in live_bus.management("queues") if "celery" not in queue["name"])
+    live_bus.manage("declare_topology")
+    after = sorted(queue["name"] for queue in live_bus.management("queues") if "celery" not in queue["name"])
+    assert after == before
+
+
+def test_drift_is_reported_with_advice_and_leaves_the_queue_alone(live_bus: LiveBus) -> None:
+    name = "trouble.hurry.dead"
+    with live_bus.wire.channel() as channel:
+        channel.queue_delete(name)
+        channel.queue_declare(name, durable=True, auto_delete=False)
+    try:
+        said = live_bus.manage("declare_topology", expect=1)
+        assert "Drift" in said
+        assert name in said
+        assert "delete it" in said
+        assert live_bus.wire.ready(name) == 0
+    finally:
+        with live_bus.wire.channel() as channel:
+            channel.queue_delete(name)
+        live_bus.manage("declare_topology")

@@ -1,0 +1,13 @@
+import pytest
+
+from tests.support.bus import LiveBus
+from tests.support.effects import PIPELINE
+
+WORKERS = tuple(name for name in (*PIPELINE, "worker probe") if name.startswith("worker"))
+
+
+@pytest.fixture
+def pipeline(live_bus: LiveBus) -> LiveBus:
+    """The whole pipeline and the counting consumers, all in good health."""
+    live_bus.only(*PIPELINE, "worker probe")
+    return live_bus

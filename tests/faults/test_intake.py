@@ -1,0 +1,66 @@
+"""The API dies while it takes an order in."""
+
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.support import effects
+from tests.support.bus import LiveBus
+from tests.support.mail import MailSink
+from tests.support.shop import Shop
+from tests.support.stock import receive
+
+pytestmark = [pytest.mark.live, pytest.mark.faults]
+
+
+def stored(bus: LiveBus, shop: Shop) -> int:
+    ((orders,),) = bus.query("SELECT count(*) FROM orders_order WHERE channel_id = %s", shop.channel_id)
+    return int(orders)
+
+
+def test_an_api_that_dies_after_the_commit_gives_the_same_order_to_the_repeat(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink
+) -> None:
+    body, key = shop.order(receive(5)), uuid4().hex
+    pipeline.restart("web", failpoint="intake.after_commit")
+    with pytest.raises(httpx.TransportError):
+        shop.post(body, key=key)
+    assert stored(pipeline, shop) == 1
+
+    pipeline.restart("web")
+    answer = shop.post(body, key=key)
+
+    assert answer.status_code == 201
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    assert stored(pipeline, shop) == 1
+    effects.check(pipeline, shop, mail_sink)
+
+
+def test_an_api_that_dies_before_the_commit_leaves_no_order_and_no_event(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink
+) -> None:
+    body, key = shop.order(receive(5)), uuid4().hex
+    pipeline.restart("web", failpoint="intake.before_commit")
+    with pytest.raises(httpx.TransportError):
+        shop.post(body, key=key)
+    assert stored(pipeline, shop) == 0
+    customers = pipeline.query("SELECT data->>'customerId' FROM event WHERE type = 'order.created'")
+    assert (body["customerId"],) not in customers
+
+    pipeline.restart("web")
+    answer = shop.post(body, key=key)
+
+    assert answer.status_code == 201
+    assert "Idempotent-Replayed" not in answer.headers
+    effects.check(pipeline, shop, mail_sink)
+
+
+def test_a_killed_web_server_loses_no_accepted_order(pipeline: LiveBus, shop: Shop, mail_sink: MailSink) -> None:
+    product = receive(100)
+    with shop.placing([shop.order(product) for _ in range(40)]) as placed:
+        for done in (8, 20):
+            pipeline.wait_for(lambda done=done: len(shop.accepted) >= done, f"{done} orders")
+            pipeline.restart("web")
+    assert len(set(placed())) == 40
+    assert set(effects.check(pipeline, shop, mail_sink).values()) == {"CONFIRMED"}

@@ -1,0 +1,104 @@
+"""The relay dies, and events commit in another order than they were recorded in."""
+
+import subprocess
+import sys
+from threading import Event as Signal
+from threading import Thread
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from eventbus.publishing import publish
+from tests.support import effects
+from tests.support.bus import LiveBus
+from tests.support.mail import MailSink
+from tests.support.processes import ROOT
+from tests.support.shop import Shop
+from tests.support.stock import receive
+from tests.testapp.events import ProbeSent
+
+pytestmark = [pytest.mark.live, pytest.mark.faults]
+
+
+def probe() -> UUID:
+    with transaction.atomic():
+        (event_id,) = publish(ProbeSent(probe_id=uuid4()))
+    return event_id
+
+
+def test_a_relay_that_dies_between_confirm_and_delete_a_hundred_times_repeats_and_loses_nothing(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink
+) -> None:
+    pipeline.kill9("relay")
+    tap = pipeline.wire.tap("#")
+    product = receive(10)
+    shop.place_all([shop.order(product) for _ in range(5)])
+    probes = [probe() for _ in range(5)]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.dying_relays", "100", "4"],
+        cwd=ROOT, env=pipeline.env | {"FAILPOINT": "relay.after_confirm"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["100"]
+    sent = [letter.properties["message_id"] for letter in pipeline.wire.take_all(tap)]
+    assert len(sent) - len(set(sent)) >= 100
+
+    pipeline.start("relay")
+    assert set(effects.check(pipeline, shop, mail_sink).values()) == {"CONFIRMED"}
+    for consumer in ("probe.count", "probe.audit"):
+        assert pipeline.effects(consumer, *probes) == 5
+
+
+def test_the_next_relay_takes_what_one_had_claimed_when_it_died(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink
+) -> None:
+    pipeline.restart("relay", failpoint="relay.after_claim")
+    order_id = shop.place(shop.order(receive(1)))
+    assert pipeline["relay"].wait_for_end(20) == -9
+    assert pipeline.query("SELECT count(*) > 0 FROM outbox") == [(True,)]
+
+    pipeline.start("relay")
+
+    assert effects.check(pipeline, shop, mail_sink)[order_id] == "CONFIRMED"
+
+
+def test_a_relay_killed_under_load_loses_nothing(pipeline: LiveBus, shop: Shop, mail_sink: MailSink) -> None:
+    product = receive(100)
+    with shop.placing([shop.order(product) for _ in range(60)]):
+        for done in (10, 25, 40):
+            pipeline.wait_for(lambda done=done: len(shop.accepted) >= done, f"{done} orders")
+            pipeline.restart("relay")
+    assert len(shop.accepted) == 60
+    assert set(effects.check(pipeline, shop, mail_sink).values()) == {"CONFIRMED"}
+
+
+def test_an_event_that_commits_after_a_thousand_later_ones_is_not_skipped(pipeline: LiveBus) -> None:
+    recorded, may_commit = Signal(), Signal()
+    early: list[UUID] = []
+
+    def commit_late() -> None:
+        try:
+            with transaction.atomic():
+                early.extend(publish(ProbeSent(probe_id=uuid4())))
+                recorded.set()
+                assert may_commit.wait(60)
+        finally:
+            connection.close()
+
+    late = Thread(target=commit_late)
+    late.start()
+    try:
+        assert recorded.wait(10)
+        later = [probe() for _ in range(1000)]
+        # All of them went past it, with higher positions, while it was open.
+        pipeline.wait_for(lambda: pipeline.effects("probe.count", *later) == 1000, "the thousand to be handled", 60)
+        assert pipeline.effects("probe.count", *early) == 0
+    finally:
+        may_commit.set()
+        late.join(20)
+
+    pipeline.drain()
+    assert pipeline.effects("probe.count", *early) == 1
+    pipeline.verify()
+    effects.check_probes(pipeline)

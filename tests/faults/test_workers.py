@@ -1,0 +1,136 @@
+"""Workers die, or are given what kills them."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.db import transaction
+
+from eventbus.publishing import publish
+from tests.faults.conftest import WORKERS
+from tests.support import effects
+from tests.support.bus import LiveBus
+from tests.support.mail import MailSink
+from tests.support.shop import Shop
+from tests.support.stock import receive
+from tests.testapp.consumers import GATE
+from tests.testapp.events import ProbeSent, TroubleAsked
+
+pytestmark = [pytest.mark.live, pytest.mark.faults]
+
+
+def ask(*how: str) -> list[UUID]:
+    with transaction.atomic():
+        return publish(*(TroubleAsked(trouble_id=uuid4(), how=each) for each in how))
+
+
+@contextmanager
+def closed_gate(bus: LiveBus) -> Iterator[None]:
+    """Inside, the handler of a "wait" event waits."""
+    with psycopg.connect(bus.database_url, autocommit=True) as gate:
+        gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
+        yield
+
+
+@pytest.mark.parametrize("failpoint", ["consumer.before_commit", "consumer.after_commit"])
+def test_workers_that_die_around_their_commit_have_each_effect_once(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink, failpoint: str
+) -> None:
+    pipeline.restart(*WORKERS, failpoint=failpoint)
+    order_id = shop.place(shop.order(receive(3)))
+    with transaction.atomic():
+        (probe,) = publish(ProbeSent(probe_id=uuid4()))
+
+    # One after the other along the chain: each dies with the event in hand, and a sound one follows it.
+    for worker in ("worker probe", "worker inventory", "worker orders", "worker notifications"):
+        pipeline.wait_for(lambda worker=worker: pipeline[worker].lost_children > 0, f"a process of {worker} to die")
+        pipeline.restart(worker)
+
+    assert effects.check(pipeline, shop, mail_sink)[order_id] == "CONFIRMED"
+    assert pipeline.effects("probe.count", probe) == pipeline.effects("probe.audit", probe) == 1
+
+
+@pytest.mark.parametrize(("failpoint", "in_doubt"), [("mail.before_send", 0), ("mail.after_send", 1)])
+def test_a_worker_that_dies_while_it_sends_a_mail_sends_it_once_at_most(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink, failpoint: str, in_doubt: int
+) -> None:
+    pipeline.restart("worker notifications", failpoint=failpoint)
+    shop.place(shop.order(receive(3)))
+    worker = pipeline["worker notifications"]
+    pipeline.wait_for(lambda: worker.lost_children > 0, "a process to die over the mail")
+    pipeline.restart("worker notifications")
+    effects.check(pipeline, shop, mail_sink, in_doubt=in_doubt)
+
+
+def test_a_killed_pool_process_gives_its_event_to_another_without_a_hot_loop(live_bus: LiveBus) -> None:
+    live_bus.only("relay", "worker trouble")
+    with closed_gate(live_bus):
+        (event_id,) = ask("wait")
+        live_bus.wait_for(lambda: live_bus.runs("trouble.obey", event_id) == 1, "the handler to begin")
+        ((victim,),) = live_bus.query("SELECT pid FROM run WHERE event_id = %s", event_id)
+        os.kill(victim, signal.SIGKILL)
+        live_bus.wait_for(lambda: live_bus.runs("trouble.obey", event_id) == 2, "another process to take it")
+    live_bus.drain()
+    assert live_bus.runs("trouble.obey", event_id) == 2
+    assert live_bus.effects("trouble.obey", event_id) == 1
+    live_bus.verify()
+
+
+def test_a_worker_whose_parent_alone_is_killed_is_followed_by_the_next(live_bus: LiveBus) -> None:
+    """Its pool processes live on for a moment, with the event in hand: it still has one effect."""
+    live_bus.only("relay", "worker trouble")
+    with closed_gate(live_bus):
+        (event_id,) = ask("wait")
+        live_bus.wait_for(lambda: live_bus.runs("trouble.obey", event_id) == 1, "the handler to begin")
+        os.kill(live_bus["worker trouble"].pid, signal.SIGKILL)
+        live_bus.start("worker trouble 2")
+        live_bus.wait_for(lambda: live_bus.runs("trouble.obey", event_id) >= 2, "the other worker to take it")
+    live_bus.drain()
+    assert live_bus.effects("trouble.obey", event_id) == 1
+    live_bus.verify()
+    live_bus.kill9("worker trouble", "worker trouble 2")
+
+
+def test_workers_killed_under_load_lose_and_repeat_nothing(pipeline: LiveBus, shop: Shop, mail_sink: MailSink) -> None:
+    product = receive(100)
+    with shop.placing([shop.order(product) for _ in range(60)]):
+        for done, worker in zip((10, 20, 30, 40), WORKERS, strict=True):
+            pipeline.wait_for(lambda done=done: len(shop.accepted) >= done, f"{done} orders")
+            pipeline.restart(worker)
+    # A mail that was on its way to the mail server when its process was killed is in doubt.
+    statuses = effects.check(pipeline, shop, mail_sink, in_doubt=20)
+    assert set(statuses.values()) == {"CONFIRMED"}
+
+
+def test_an_event_that_kills_its_worker_each_time_becomes_a_dead_letter_and_takes_no_innocent_with_it(
+    live_bus: LiveBus,
+) -> None:
+    live_bus.only("relay", "worker trouble")
+    *innocents, killer = ask(*["succeed"] * 20, "die")
+    live_bus.drain(120)
+
+    assert live_bus.outcome("trouble.obey", killer) == "dead"
+    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    assert letter.properties["message_id"] == str(killer)
+    assert letter.headers["x-dead-reason"] == "kills_its_worker"
+    assert live_bus.effects("trouble.obey", *innocents) == 20
+    assert live_bus.effects("trouble.watch", killer) == 1
+    assert 2 <= live_bus.runs("trouble.obey", killer) <= 15
+    live_bus.verify()
+
+
+def test_an_event_that_raises_each_time_becomes_a_dead_letter_and_takes_no_innocent_with_it(
+    live_bus: LiveBus,
+) -> None:
+    live_bus.only("relay", "worker trouble")
+    *innocents, poison = ask(*["succeed"] * 20, "raise")
+    live_bus.drain()
+    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    assert letter.properties["message_id"] == str(poison)
+    assert letter.headers["x-dead-reason"] == "exhausted"
+    assert live_bus.effects("trouble.obey", *innocents) == 20
+    live_bus.verify()
