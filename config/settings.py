@@ -3,6 +3,7 @@
 What is not in the environment is looked up in `.env`, then in what `script/services` wrote for its private servers.
 """
 
+import os
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +14,13 @@ from config.logs import configure_logging
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-LOCAL_DIR = Path(env.str("LOCAL_DIR", default=str(BASE_DIR / ".local")))
+given = set(os.environ)
 environ.Env.read_env(BASE_DIR / ".env")
+# `NAME=` in the file means "not set", so that it can list every name.
+for name in set(os.environ) - given:
+    if not os.environ[name]:
+        del os.environ[name]
+LOCAL_DIR = BASE_DIR / env.str("LOCAL_DIR", default=".local")
 environ.Env.read_env(LOCAL_DIR / "env")
 
 DEBUG = env.bool("DEBUG", default=False)
