@@ -136,9 +136,9 @@ def count_mails(folder: str, placed: list[Placed]) -> None:
     for each in placed:
         each.mails = 0
     for message in mailbox.Maildir(folder, create=False):
-        each = by_email.get(str(message["To"]))
-        if each is not None:
-            each.mails += 1
+        to = by_email.get(str(message["To"]))
+        if to is not None:
+            to.mails += 1
 
 
 def table(placed: list[Placed]) -> Table:
