@@ -7,7 +7,7 @@ from benchmarks.measure import ask, until
 from benchmarks.processes import running
 
 #: Seconds for one round. A slow machine does less work, not longer.
-LONGEST = 30
+LONGEST = 15
 
 # Either inbox notes when the transaction of a row began. Counted is what began before the last of them did.
 RATE = """

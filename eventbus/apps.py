@@ -13,5 +13,5 @@ class EventbusConfig(AppConfig):
         from eventbus import checks, discovery, failpoints  # noqa: F401  the import registers the checks
 
         if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
-            raise ImproperlyConfigured("This process would kill itself at a failpoint. Unset FAILPOINT: only tests use it.")
+            raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")
         discovery.autodiscover()

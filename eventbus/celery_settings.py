@@ -1,5 +1,6 @@
 """What the bus needs of Celery. Where it differs from the default, the default would lose or double events."""
 
+import sys
 from typing import Any
 
 import kombu
@@ -24,6 +25,9 @@ CELERY: dict[str, Any] = {
     # Otherwise a delivery-acknowledgement time-out ends the worker.
     "broker_channel_error_retry": True,
     "broker_heartbeat": 10,
+    # Otherwise Celery closes Django's connection before and after every task, and logging in takes longer than the
+    # work. `eventbus.tasks` drops one that broke.
+    "CELERY_DB_REUSE_MAX": sys.maxsize,
     "task_ignore_result": True,
     "task_store_errors_even_if_ignored": False,
     "task_queues": [UPKEEP_QUEUE],

@@ -6,6 +6,8 @@ from typing import Any
 import structlog
 from celery import Task, shared_task
 from celery.exceptions import Reject, Retry
+from celery.signals import task_prerun
+from django.db import close_old_connections
 
 from eventbus import declarations, execution
 from eventbus.declarations import Consumer
@@ -47,6 +49,12 @@ def make_task(consumer: Consumer) -> Any:
 
 for declared in declarations.registry.values():
     make_task(declared)
+
+
+@task_prerun.connect
+def drop_broken_connections(**_: Any) -> None:
+    """After a database restart the next task gets a new connection."""
+    close_old_connections()
 
 
 @shared_task(name="eventbus.make_partitions")
