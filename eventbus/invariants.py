@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from eventbus import ledger
+
 Check = Callable[[], list[str]]
 
 
@@ -16,6 +18,9 @@ class Invariant:
     promise: str
     check: Check
 
+
+#: As many violations are named; more would be no use to anybody.
+MOST = 1000
 
 registry: list[Invariant] = []
 
@@ -30,15 +35,6 @@ def invariant(code: str, promise: str) -> Callable[[Check], Check]:
     return declare
 
 
-# Compared inside the database: the archive is too large to be read out.
-MISSING = """
-SELECT s.consumer, e.type, e.id
-FROM subscription s
-JOIN event e ON s.routing_key = e.type || '.v' || split_part(e.version, '.', 1) AND e.occurred_at >= s.since
-WHERE NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)
-  AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
-ORDER BY e.id LIMIT 1000
-"""
 GAPS = """
 SELECT aggregate_type, aggregate_id, count(*), max(sequence)
 FROM event
@@ -53,9 +49,7 @@ SELECT position, event_id FROM outbox o WHERE NOT EXISTS (SELECT FROM event e WH
 
 @invariant("I3", "every event was handled by every consumer that listens, or waits in a queue or as a dead letter")
 def unhandled_events() -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(MISSING)
-        return [f"{consumer} has not handled {kind} {event_id}" for consumer, kind, event_id in cursor.fetchall()]
+    return [str(loss) for loss in ledger.missing(limit=MOST)]
 
 
 @invariant("I3", "the events of an aggregate are numbered 1, 2, 3 … without a gap or a repeat")

@@ -3,27 +3,40 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
 
-from eventbus import invariants
+from eventbus import invariants, ledger
+from eventbus.confirms import SEND_ERRORS
 
 
 class Command(BaseCommand):
     help = (
         "Checks the invariants of the whole pipeline over the whole database and names each violation. Run it when "
         "outbox and queues are empty (`bus_status --drained --wait 60`): what is on its way counts as not handled yet. "
-        "Exit 0 if all hold, 1 if not."
+        "With --repair, sends what a consumer misses to it again from the archive. Exit 0 if all hold, 1 if not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="for machines")
+        parser.add_argument("--repair", action="store_true", help="send what a consumer misses to it again")
+        parser.add_argument("--dry-run", action="store_true", help="with --repair: only say how many would be sent")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        repaired = self._repair(options["dry_run"]) if options["repair"] else 0
         found = [(each, each.check()) for each in sorted(invariants.registry, key=lambda each: each.code)]
         if options["json"]:
             report = [{"code": each.code, "promise": each.promise, "violations": broken} for each, broken in found]
-            self.stdout.write(json.dumps({"holds": not any(broken for _, broken in found), "invariants": report}))
+            holds = not any(broken for _, broken in found)
+            self.stdout.write(
+                json.dumps({"holds": holds, "invariants": report, "ledger": ledger.balance(), "repaired": repaired})
+            )
         else:
+            print_balance(ledger.balance())
+            if options["repair"]:
+                self.stdout.write(f"{repaired} events sent again{' (dry run: not sent)' if options['dry_run'] else ''}")
             for each, broken in found:
                 self.stdout.write(f"{'ok    ' if not broken else 'BROKEN'} {each.code} {each.promise}")
                 for line in broken[:20]:
@@ -32,3 +45,20 @@ class Command(BaseCommand):
                     self.stdout.write(f"         … and {len(broken) - 20} more")
         if any(broken for _, broken in found):
             sys.exit(1)
+
+    def _repair(self, dry_run: bool) -> int:
+        if dry_run:
+            return sum(each.get("missing", 0) for each in ledger.balance().values())
+        try:
+            return sum(ledger.repair(settings.BROKER_URL))
+        except SEND_ERRORS as error:
+            raise CommandError(f"The broker took no more: {error}. Run it again.", returncode=2) from error
+
+
+def print_balance(balance: dict[str, dict[str, int]]) -> None:
+    """The ledger as a table for a terminal: a row per consumer."""
+    outcomes = ["done", "waiting", "dead", "discarded", "outbox", "missing"]
+    table = Table("consumer", *outcomes)
+    for consumer, counts in sorted(balance.items()):
+        table.add_row(consumer, *(str(counts.get(outcome, 0) or "") for outcome in outcomes))
+    Console().print(table)
