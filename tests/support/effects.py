@@ -27,12 +27,12 @@ LEGAL = {
 MAIL_FOR = {"CONFIRMED": "confirmation", "REJECTED": "apology"}
 
 
-def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0) -> dict[UUID, str]:
+def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0, seconds: float = 60) -> dict[UUID, str]:
     """Assert that all which the shop was told came true, once; returns each order's status.
 
-    `in_doubt`: how many mails may be in the one state that nobody can know about.
+    `in_doubt`: how many mails may be in the one state that nobody can know about. `seconds`: until all is done.
     """
-    bus.drain(60)  # I5, I8
+    bus.drain(seconds)  # I5, I8
     bus.verify()
     assert shop.unfit == []  # I7
     statuses = check_orders(bus, shop)

@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,17 @@ class Servers:
         os.kill(pid, signal.SIGQUIT)
         wait_until(lambda: not pid_file.exists(), 30, "PostgreSQL to end")
 
-    def _run(self, action: str, name: str) -> None:
+    @contextmanager
+    def memory_alarm(self) -> Iterator[None]:
+        """Inside, the broker believes that its memory is used up, and stops every publisher."""
+        self._run("rabbitmqctl", "set_vm_memory_high_watermark", "0.00001")
+        try:
+            yield
+        finally:
+            self._run("rabbitmqctl", "set_vm_memory_high_watermark", "0.4")
+
+    def _run(self, *arguments: str) -> None:
         done = subprocess.run(
-            ["script/services", action, name], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False
+            ["script/services", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False
         )
-        assert done.returncode == 0, f"script/services {action} {name}:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"script/services {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"

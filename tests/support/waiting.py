@@ -9,8 +9,10 @@ T = TypeVar("T")
 
 def wait_until(condition: Callable[[], T], seconds: float, what: str) -> T:
     """Look again and again until the condition is true, and return what it returned. Fails when the time is up."""
-    deadline = monotonic() + seconds
+    deadline, pause = monotonic() + seconds, 0.02
     while not (found := condition()):
         assert monotonic() < deadline, f"Waited {seconds:g} s for {what}; last seen: {found!r}."
-        sleep(0.05)
+        sleep(pause)
+        # Looking costs the machine that is waited for.
+        pause = min(pause * 1.5, 0.25)
     return found
