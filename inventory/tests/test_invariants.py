@@ -20,14 +20,18 @@ def test_a_reservation_that_disappears_is_found() -> None:
     shelve("cup", 3)
     deliver(order_created(("cup", 2)), to=reserve_stock)
     Reservation.objects.all().delete()
-    assert unbalanced_stock() == ["cup: received 3, available 1, reserved 2, shipped 0; open reservations: 0, shipped ones: 0"]
+    assert unbalanced_stock() == [
+        "cup: received 3, available 1, reserved 2, shipped 0; open reservations: 0, shipped ones: 0"
+    ]
 
 
 def test_a_reservation_of_a_product_without_stock_is_found() -> None:
     shelve("cup", 3)
     deliver(order_created(("cup", 2)), to=reserve_stock)
     Stock.objects.all().delete()
-    assert unbalanced_stock() == ["cup: received 0, available 0, reserved 0, shipped 0; open reservations: 2, shipped ones: 0"]
+    assert unbalanced_stock() == [
+        "cup: received 0, available 0, reserved 0, shipped 0; open reservations: 2, shipped ones: 0"
+    ]
 
 
 @pytest.mark.parametrize(
