@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "orders",
     "inventory",
     "notifications",
+    "shipping",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -141,6 +142,8 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.ex
 
 # Pool processes per consumer group at most, however much concurrency its consumers declare.
 WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+# An order that is still CREATED after so many seconds is cancelled.
+ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # Tests kill processes at named points; anywhere else a failpoint is refused.
 FAILPOINTS_ALLOWED = False
 

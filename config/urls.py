@@ -9,6 +9,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("inventory.urls")),
+    path("api/v1/", include("shipping.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]

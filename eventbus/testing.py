@@ -7,7 +7,7 @@ from uuid import UUID
 
 from eventbus import inbox
 from eventbus.context import new_id
-from eventbus.contracts import Event, WireFields, decode, encode_envelope
+from eventbus.contracts import Event, WireFields, decode, encode_envelope, encode_json
 from eventbus.declarations import Consumer
 from eventbus.models import Event as ArchivedEvent
 
@@ -58,3 +58,21 @@ def published(contract: type[E]) -> list[E]:
     """What is archived of a contract, oldest first."""
     rows = ArchivedEvent.objects.filter(type=contract.type, version=contract.version).order_by("id")
     return [contract.model_validate(row.data) for row in rows]
+
+
+def from_archive(row: ArchivedEvent) -> Event:
+    """An archived event as a consumer sees it."""
+    fields = WireFields(
+        event_id=row.id,
+        event_type=row.type,
+        version=row.version,
+        aggregate_type=row.aggregate_type,
+        aggregate_id=row.aggregate_id,
+        sequence=row.sequence,
+        occurred_at=row.occurred_at,
+        correlation_id=row.correlation_id,
+        causation_id=row.causation_id,
+        user_id=row.user_id,
+        data=encode_json(row.data).decode(),
+    )
+    return decode(encode_envelope(fields))

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
+from eventbus.api_tools import by_field
 from eventbus.context import Cause, acting, current_cause
 from inventory import queries, services
 from inventory.events import PRINTABLE, Quantity
@@ -98,15 +99,6 @@ class Receipts(APIView):
 def as_json(stock: Mapping[str, Any]) -> dict[str, Any]:
     """A product's stock as the API shows it."""
     return {to_camel(name): value for name, value in stock.items()}
-
-
-def by_field(error: ValidationError) -> dict[str, list[exceptions.ErrorDetail]]:
-    """What is wrong with a body, by field, for the project's exception handler."""
-    found: dict[str, list[exceptions.ErrorDetail]] = {}
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        name = str(each["loc"][0]) if each["loc"] else "non_field_errors"
-        found.setdefault(name, []).append(exceptions.ErrorDetail(each["msg"], code=each["type"]))
-    return found
 
 
 def in_words(error: ValidationError) -> str:

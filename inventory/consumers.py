@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from eventbus.declarations import Retry, consumer
 from inventory import services
 from inventory.allocation import Request
-from orders.events import OrderCreated
+from orders.events import OrderCancelled, OrderCreated, OrderShipped
 
 
 @consumer(
@@ -17,7 +17,19 @@ def reserve_stock(events: Sequence[OrderCreated]) -> None:
     services.reserve_stock([as_request(event) for event in events])
 
 
-def as_request(event: OrderCreated) -> Request:
+@consumer("inventory.release_stock", on=[OrderCancelled], concurrency=50, time_limit=30, takes_list=True)
+def release_stock(events: Sequence[OrderCancelled]) -> None:
+    """Give back what cancelled orders had set aside."""
+    services.release_stock([as_request(event) for event in events])
+
+
+@consumer("inventory.ship_stock", on=[OrderShipped], concurrency=50, time_limit=30, takes_list=True)
+def ship_stock(events: Sequence[OrderShipped]) -> None:
+    """Write off what has left the house."""
+    services.ship_stock([as_request(event) for event in events])
+
+
+def as_request(event: OrderCreated | OrderCancelled | OrderShipped) -> Request:
     """The order's wishes per product: it may name one in several lines."""
     wanted: Counter[str] = Counter()
     for item in event.items:

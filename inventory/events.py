@@ -46,6 +46,13 @@ class InventoryReservationFailed(
     shortages: tuple[Shortage, ...]
 
 
+class InventoryReleased(Event, type="inventory.released", version="1.0", aggregate="order_id", aggregate_type="order"):
+    """What was set aside for the order can be sold again, because the order was cancelled."""
+
+    order_id: UUID
+    items: tuple[ReservedItem, ...]
+
+
 class StockReceived(
     Event, type="inventory.stock.received", version="1.0", aggregate="product_id", aggregate_type="product"
 ):

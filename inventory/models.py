@@ -39,11 +39,14 @@ class Stock(models.Model):
 class ReservationState(models.TextChoices):
     RESERVED = "RESERVED"
     REFUSED = "REFUSED"
+    RELEASED = "RELEASED", "released after a cancellation"
+    CANCELLED = "CANCELLED", "cancelled before it was decided on"
+    SHIPPED = "SHIPPED"
 
 
 class Reservation(models.Model):
     """What was decided on a product of an order. Refusals are kept too: an order that comes again, be it years later,
-    must not be decided again."""
+    must not be decided again. CANCELLED stands in for an order whose cancellation came before it."""
 
     order_id = models.UUIDField()
     product_id = models.TextField(db_collation="C")

@@ -1,4 +1,4 @@
-"""What notifications reacts to. The first two write mails, the third sends them: a mail server that is down delays
+"""What notifications reacts to. The first three write mails, the last sends them: a mail server that is down delays
 mail and nothing else."""
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from notifications import letters, services
 from notifications.events import NotificationQueued
 from notifications.letters import Letter
 from notifications.models import Kind, Mail
-from orders.events import OrderConfirmed, OrderRejected
+from orders.events import OrderConfirmed, OrderRejected, OrderShipped
 
 
 @consumer("notifications.queue_confirmation", on=[OrderConfirmed], concurrency=20, time_limit=10, takes_list=True)
@@ -21,6 +21,12 @@ def queue_confirmation(events: Sequence[OrderConfirmed]) -> None:
 def queue_apology(events: Sequence[OrderRejected]) -> None:
     """Write to the customer that the order is not coming, and why."""
     services.queue_letters([apology(event) for event in events])
+
+
+@consumer("notifications.queue_tracking", on=[OrderShipped], concurrency=20, time_limit=10, takes_list=True)
+def queue_tracking(events: Sequence[OrderShipped]) -> None:
+    """Write to the customer that the order is on its way, and how to follow it."""
+    services.queue_letters([tracking(event) for event in events])
 
 
 @consumer(
@@ -54,3 +60,14 @@ def apology(event: OrderRejected) -> Letter:
         for short in event.shortages
     ]
     return letters.write(Kind.APOLOGY, order_id=event.order_id, to=event.customer_email, context=context, cause=event)
+
+
+def tracking(event: OrderShipped) -> Letter:
+    """The letter that answers a shipped order."""
+    context = letters.order_context(event.items, event.total_amount, event.currency)
+    context |= {
+        "carrier": event.carrier,
+        "tracking_number": event.tracking_number,
+        "estimated_delivery": event.estimated_delivery,
+    }
+    return letters.write(Kind.TRACKING, order_id=event.order_id, to=event.customer_email, context=context, cause=event)

@@ -17,6 +17,7 @@ from notifications.models import Kind, Mail
 
 SUBJECTS = {
     Kind.CONFIRMATION: "Your order {number} is confirmed",
+    Kind.TRACKING: "Your order {number} is on its way",
     Kind.APOLOGY: "We are sorry: we can't deliver your order {number}",
 }
 

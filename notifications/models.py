@@ -9,6 +9,7 @@ from eventbus.context import new_id
 class Kind(models.TextChoices):
     CONFIRMATION = "confirmation"
     APOLOGY = "apology"
+    TRACKING = "tracking"
 
 
 class State(models.TextChoices):

@@ -6,7 +6,7 @@ from eventbus.invariants import invariant
 from notifications.models import Kind
 
 #: Which event each kind of mail answers.
-ANSWERED = {"order.confirmed": Kind.CONFIRMATION, "order.rejected": Kind.APOLOGY}
+ANSWERED = {"order.confirmed": Kind.CONFIRMATION, "order.rejected": Kind.APOLOGY, "order.shipped": Kind.TRACKING}
 
 MISSING = """
 SELECT event.type, event.aggregate_id
@@ -46,7 +46,10 @@ ORDER BY mail.id LIMIT 1000
 """
 
 
-@invariant("I4", "every confirmed or rejected order has its one mail, sent once at most, and none is forgotten")
+@invariant(
+    "I4",
+    "every confirmed, rejected or shipped order has its one mail about it, sent once at most, and none is forgotten",
+)
 def doubled_or_missing_mails() -> list[str]:
     """Where orders and mails don't match, in words. Mails in doubt are no violation: nobody can know about them."""
     answered: list[list[str]] = [list(ANSWERED), list(ANSWERED.values())]

@@ -15,6 +15,7 @@ from eventbus.partitions import first_id_at
 from eventbus.queries import events_of
 from orders.currencies import in_currency
 from orders.models import Order, OrderItem
+from orders.queries import overdue
 
 
 class Placed(admin.SimpleListFilter):
@@ -31,6 +32,21 @@ class Placed(admin.SimpleListFilter):
         if self.value() not in self.days:
             return queryset
         return queryset.filter(id__gte=first_id_at(datetime.now(UTC) - timedelta(days=int(self.value() or 0))))
+
+
+class TimedOut(admin.SimpleListFilter):
+    """Orders that nothing answered in time: given up, and those that will be at the next look."""
+
+    title = "deadline"
+    parameter_name = "deadline"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("missed", "Timed out"), ("overdue", "Overdue now")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        if self.value() == "missed":
+            return queryset.filter(timed_out_at__isnull=False)
+        return overdue(queryset, datetime.now(UTC)) if self.value() == "overdue" else queryset
 
 
 class Currency(admin.SimpleListFilter):
@@ -66,12 +82,13 @@ class OrderAdmin(ReadOnlyAdmin):
     """Orders with their lines and their history."""
 
     list_display = ["id", "status", "customer_id", "customer_email", "amount", "channel", "created_at"]
-    list_filter = ["status", Placed, Currency]
+    list_filter = ["status", TimedOut, Placed, Currency]
     search_fields = ["=customer_id", "=customer_email"]
     search_help_text = "A whole order id, e-mail address or customer id"
     inlines = [ItemInline]
     fieldsets = [
         (None, {"fields": ["id", "status", "amount", "channel", "correlation_id", "created_at", "updated_at"]}),
+        ("Cancellation", {"fields": ["cancel_reason", "timed_out_at"]}),
         ("Customer", {"fields": ["customer_id", "customer_email", "address"]}),
         ("History", {"fields": ["history"]}),
     ]

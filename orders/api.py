@@ -14,10 +14,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from eventbus.context import Cause, acting, current_cause
 from eventbus.queries import events_of
-from orders import intake, queries
+from orders import intake, queries, services
 from orders.auth import ChannelAuthentication
-from orders.http import invalid, read_json, validated, wrong
+from orders.http import Problem, invalid, read_json, validated, wrong
 from orders.models import Order, Status
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -44,6 +45,14 @@ class OrderFilter(BaseModel):
     created_to: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: Annotated[queries.Cursor | None, BeforeValidator(queries.Cursor.parse)] = None
+
+
+class Cancellation(BaseModel):
+    """What a cancel may say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: intake.Line = "requested"
 
 
 class ChannelView(APIView):
@@ -98,6 +107,25 @@ class OrderEventsView(ChannelView):
     def get(self, request: Request, order_id: UUID) -> Response:
         """All that happened to one order, as events."""
         return Response({"results": events_of(self.order(order_id).pk), "next": None, "previous": None})
+
+
+class OrderCancelView(ChannelView):
+    def post(self, request: Request, order_id: UUID) -> Response:
+        """Call an order off. However often it is asked, the order is cancelled once: a key needs no memory here."""
+        intake.check_key(request.headers.get("Idempotency-Key"))
+        order = self.order(order_id)
+        wish = validated(Cancellation, read_json(request)) if _has_body(request) else Cancellation()
+        with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+            try:
+                services.cancel_order(order_id=order.pk, reason=wish.reason)
+            except services.CannotMove as error:
+                raise Problem(409, str(error), kind="order-not-cancellable") from None
+        return Response(queries.as_data(self.order(order_id)))
+
+
+def _has_body(request: Request) -> bool:
+    # A chunked body says nothing about its length.
+    return "HTTP_TRANSFER_ENCODING" in request.META or request.META.get("CONTENT_LENGTH", "") not in ("", "0")
 
 
 def _query(request: HttpRequest | Request) -> dict[str, str]:

@@ -8,7 +8,8 @@ from knox.auth import TokenAuthentication
 from knox.crypto import hash_token
 from rest_framework.exceptions import AuthenticationFailed
 
-_FIELDS = ("id", "username", "is_staff", "is_superuser", "is_active")
+# In the order of the model's columns: from_db() takes them so, and would put a name where a right belongs.
+_FIELDS = ("id", "is_superuser", "username", "is_staff", "is_active")
 _LOOK_UP = f"""
 SELECT {", ".join(f"u.{field}" for field in _FIELDS)}
 FROM knox_authtoken t JOIN auth_user u ON u.id = t.user_id

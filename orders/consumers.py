@@ -1,4 +1,4 @@
-"""What orders reacts to: inventory's answer."""
+"""What orders reacts to: inventory's answer, and the dispatch by shipping."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ from eventbus.declarations import consumer
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from orders import services
 from orders.events import Shortage
-from orders.services import Refusal
+from orders.services import Dispatch, Refusal
+from shipping.events import ShipmentDispatched
 
 
 @consumer("orders.confirm", on=[InventoryReserved], takes_list=True)
@@ -19,6 +20,16 @@ def confirm(events: Sequence[InventoryReserved]) -> None:
 def reject(events: Sequence[InventoryReservationFailed]) -> None:
     """There was too little of something."""
     services.reject_orders({event.order_id: as_refusal(event) for event in events})
+
+
+@consumer("orders.ship", on=[ShipmentDispatched], takes_list=True)
+def ship(events: Sequence[ShipmentDispatched]) -> None:
+    """The parcel has left the house."""
+    services.ship_orders({event.order_id: as_dispatch(event) for event in events})
+
+
+def as_dispatch(event: ShipmentDispatched) -> Dispatch:
+    return Dispatch(event.carrier, event.tracking_number, event.estimated_delivery, caused_by=event)
 
 
 def as_refusal(event: InventoryReservationFailed) -> Refusal:

@@ -1,6 +1,6 @@
 """What orders announces: its published language."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
@@ -72,3 +72,29 @@ class OrderRejected(Event, type="order.rejected", version="1.0", aggregate="orde
     currency: str
     reason: str
     shortages: tuple[Shortage, ...] = ()
+
+
+class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="order_id"):
+    """The order was called off before it left the house: whatever is set aside for it is free again."""
+
+    order_id: UUID
+    customer_id: str
+    customer_email: str
+    items: tuple[Item, ...]
+    total_amount: Decimal
+    currency: str
+    reason: str
+
+
+class OrderShipped(Event, type="order.shipped", version="1.0", aggregate="order_id"):
+    """The order is on its way to the customer."""
+
+    order_id: UUID
+    customer_id: str
+    customer_email: str
+    items: tuple[Item, ...]
+    total_amount: Decimal
+    currency: str
+    carrier: str
+    tracking_number: str
+    estimated_delivery: date

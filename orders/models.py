@@ -21,6 +21,13 @@ MOVES: dict[Status, set[Status]] = {
     Status.CREATED: {Status.CONFIRMED, Status.REJECTED, Status.CANCELLED},
     Status.CONFIRMED: {Status.SHIPPED, Status.CANCELLED},
 }
+#: Where an order need not go any more: it is there or has been, or was cancelled before the answer came.
+SETTLED: dict[Status, set[Status]] = {
+    Status.CONFIRMED: {Status.CONFIRMED, Status.SHIPPED, Status.CANCELLED},
+    Status.REJECTED: {Status.REJECTED, Status.CANCELLED},
+    Status.SHIPPED: {Status.SHIPPED},
+    Status.CANCELLED: {Status.CANCELLED},
+}
 
 
 class Order(models.Model):
@@ -38,6 +45,8 @@ class Order(models.Model):
     correlation_id = models.TextField()
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    cancel_reason = models.TextField(blank=True, default="", db_default="")
+    timed_out_at = models.DateTimeField(null=True, help_text="When it was given up because nothing answered it.")
 
     class Meta:
         ordering = ["-id"]
@@ -47,6 +56,7 @@ class Order(models.Model):
             models.Index(fields=["customer_id", "id"], name="order_of_customer"),
             models.Index(fields=["status", "id"], name="order_in_status"),
             models.Index(Upper("customer_email"), name="order_by_email"),
+            models.Index(fields=["id"], condition=Q(timed_out_at__isnull=False), name="order_timed_out"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="order_status_known"),

@@ -6,18 +6,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
 from eventbus.invariants import invariant
 from eventbus.partitions import first_id_at
 from orders.currencies import in_currency
-from orders.events import OrderConfirmed, OrderCreated, OrderRejected
+from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 from orders.models import MOVES, Order, Status
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same machine.
 ID_SLACK = timedelta(minutes=1)
+
+
+def overdue(orders: QuerySet[Order], now: datetime) -> QuerySet[Order]:
+    """Those that nothing has answered within settings.ORDER_DEADLINE. An index finds them: ids begin with the time."""
+    return orders.filter(status=Status.CREATED, id__lt=first_id_at(now - settings.ORDER_DEADLINE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,8 @@ STATUS_BY_EVENT = {
     OrderCreated.type: Status.CREATED,
     OrderConfirmed.type: Status.CONFIRMED,
     OrderRejected.type: Status.REJECTED,
+    OrderCancelled.type: Status.CANCELLED,
+    OrderShipped.type: Status.SHIPPED,
 }
 # Compared inside the database: the archive is too large to be read out.
 _ILLEGAL = """

@@ -3,22 +3,33 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from knox.models import AuthToken
 
+from eventbus import streams
+from eventbus.context import Cause, acting
 from eventbus.contracts import Event
 from eventbus.declarations import PermanentFailure
-from eventbus.publishing import publish
+from eventbus.publishing import one_statement, publish
 from orders.currencies import in_currency
-from orders.events import Item, OrderConfirmed, OrderRejected, Shortage
+from orders.events import Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 from orders.intake import KEY_LIFE
-from orders.models import MOVES, IdempotencyKey, Status
+from orders.models import MOVES, SETTLED, IdempotencyKey, Order, Status
+from orders.queries import overdue
+
+log = structlog.get_logger(__name__)
+
+#: Shipping's word that the parcel is gone: after it nothing is cancelled. See docs/decisions/0008.
+DISPATCHED = "shipment.dispatched"
+TIMED_OUT = "timed out"
+OVERDUE_BATCH = 200
 
 
 class CannotMove(PermanentFailure):
@@ -34,13 +45,23 @@ class Refusal:
     caused_by: Event | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """How an order travels, and the event that said so."""
+
+    carrier: str
+    tracking_number: str
+    estimated_delivery: date
+    caused_by: Event | None = None
+
+
 def confirm_order(*, order_id: UUID) -> None:
-    """Everything of the order is set aside. Does nothing if it is confirmed already; raises CannotMove."""
+    """Everything of the order is set aside. Does nothing if it is confirmed already or cancelled; raises CannotMove."""
     confirm_orders({order_id: None})
 
 
 def reject_order(*, order_id: UUID, reason: str, shortages: Sequence[Shortage] = ()) -> None:
-    """The order will not be delivered. Does nothing if it is rejected already; raises CannotMove."""
+    """The order will not be delivered. Does nothing if it is rejected already or cancelled; raises CannotMove."""
     reject_orders({order_id: Refusal(reason, shortages)})
 
 
@@ -60,6 +81,67 @@ def reject_orders(refusals: Mapping[UUID, Refusal]) -> None:
             publish(event, caused_by=refusal.caused_by)
 
 
+def ship_orders(dispatches: Mapping[UUID, Dispatch]) -> None:
+    """The orders are on their way. Does nothing for those that are already; all or none; raises CannotMove."""
+    with transaction.atomic(savepoint=False):
+        # Only what is set aside is dispatched, but that event may come after this one.
+        confirm_orders({order_id: dispatch.caused_by for order_id, dispatch in dispatches.items()})
+        for told in _move(dispatches, Status.SHIPPED):
+            dispatch = dispatches[told["order_id"]]
+            shipped = OrderShipped(
+                **told,
+                carrier=dispatch.carrier,
+                tracking_number=dispatch.tracking_number,
+                estimated_delivery=dispatch.estimated_delivery,
+            )
+            publish(shipped, caused_by=dispatch.caused_by)
+
+
+def cancel_order(*, order_id: UUID, reason: str) -> None:
+    """Call an order off: when this returns it will never be delivered. Does nothing if it is cancelled already.
+
+    Raises CannotMove for one that is rejected, shipped, or has left the house and will be SHIPPED in a moment.
+    """
+    with transaction.atomic():
+        for told in _move([order_id], Status.CANCELLED, reason):
+            if streams.hold("order", [order_id], having=DISPATCHED):
+                raise CannotMove(f"Order {order_id} has been dispatched: it cannot become {Status.CANCELLED}.")
+            publish(OrderCancelled(**told, reason=reason))
+
+
+def cancel_overdue(*, now: datetime) -> int:
+    """Alarm and cancel the orders that nothing answered within settings.ORDER_DEADLINE; returns how many.
+
+    What someone else is moving at this moment, and what is on its way to the customer, is left alone.
+    """
+    given_up, after, full = 0, UUID(int=0), True
+    while full:
+        with transaction.atomic(), one_statement():
+            orders = _lock_overdue(now, after)
+            given_up += _give_up(orders, now)
+        full = len(orders) == OVERDUE_BATCH
+        after = orders[-1].pk if orders else after
+    return given_up
+
+
+def _lock_overdue(now: datetime, after: UUID) -> list[Order]:
+    found = overdue(Order.objects.filter(id__gt=after), now).select_for_update(skip_locked=True)
+    return list(found.order_by("id")[:OVERDUE_BATCH])
+
+
+def _give_up(orders: Sequence[Order], now: datetime) -> int:
+    away = streams.hold("order", [order.pk for order in orders], having=DISPATCHED)
+    given_up = {order.pk: order for order in orders if str(order.pk) not in away}
+    Order.objects.filter(pk__in=given_up).update(timed_out_at=now)
+    for told in _move(given_up, Status.CANCELLED, TIMED_OUT):
+        order = given_up[told["order_id"]]
+        # Nobody acts here: the cancellation belongs to the story of the request that placed the order.
+        with acting(Cause(order.correlation_id), order_id=str(order.pk)):
+            log.error("order.stuck", age_seconds=int((now - order.created_at).total_seconds()))
+            publish(OrderCancelled(**told, reason=TIMED_OUT))
+    return len(given_up)
+
+
 # By hand, because half the orders of a busy day are in flight here: through the ORM a batch costs three times as much.
 # Sorted, so that two batches with the same orders cannot deadlock.
 _LOCK = """
@@ -68,30 +150,31 @@ SELECT id, status, customer_id, customer_email, total_amount, currency, (
     FROM orders_orderitem WHERE order_id = orders_order.id)
 FROM orders_order WHERE id = ANY(%s) ORDER BY id FOR UPDATE
 """
-_MOVE = "UPDATE orders_order SET status = %s, updated_at = %s WHERE id = ANY(%s)"
+_MOVE = "UPDATE orders_order SET status = %s, cancel_reason = %s, updated_at = %s WHERE id = ANY(%s)"
 
 
-def _move(order_ids: Collection[UUID], to: Status) -> list[dict[str, Any]]:
-    """Move those that are not there yet; returns what the event of each tells of it."""
+def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> list[dict[str, Any]]:
+    """Move those that still have to go there; returns what the event of each tells of it."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [list(order_ids)])
         found = cursor.fetchall()
         if len(found) < len(order_ids):
             missing = set(order_ids) - {order_id for order_id, *_ in found}
             raise CannotMove(f"There is no order {', '.join(map(str, missing))}: it cannot become {to}.")
-        moving = [row for row in found if row[1] != to]
+        moving = [row for row in found if Status(row[1]) not in SETTLED[to]]
         for order_id, status, *_ in moving:
             if to not in MOVES.get(Status(status), ()):
                 raise CannotMove(f"Order {order_id} is {status}: it cannot become {to}.")
         if moving:
-            cursor.execute(_MOVE, [to.value, datetime.now(UTC), [order_id for order_id, *_ in moving]])
+            moved = [order_id for order_id, *_ in moving]
+            cursor.execute(_MOVE, [to.value, cancel_reason, datetime.now(UTC), moved])
     return [_told(*row) for row in moving]
 
 
 def _told(
     order_id: UUID, status: str, customer_id: str, customer_email: str, total: Decimal, currency: str, items: str
 ) -> dict[str, Any]:
-    """What both outcomes tell of an order: enough to write a mail without asking back."""
+    """What every outcome tells of an order: enough to write a mail without asking back."""
     return {
         "order_id": order_id,
         "customer_id": customer_id,

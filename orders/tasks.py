@@ -1,5 +1,7 @@
 """Periodic upkeep of orders."""
 
+from datetime import UTC, datetime
+
 import structlog
 from celery import shared_task
 
@@ -12,3 +14,10 @@ log = structlog.get_logger(__name__)
 def forget_old_keys() -> None:
     """Delete expired idempotency keys."""
     log.info("idempotency_keys.forgotten", count=services.forget_old_keys())
+
+
+@shared_task(name="orders.resolve_stuck")
+def resolve_stuck() -> None:
+    """Cancel orders that nothing answered in time."""
+    if given_up := services.cancel_overdue(now=datetime.now(UTC)):
+        log.error("orders.timed_out", count=given_up)

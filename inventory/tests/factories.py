@@ -1,6 +1,6 @@
 """Orders and stock for tests. Ids are fresh: the archive keeps what tests with real commits leave in it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from eventbus.contracts import Event
 from eventbus.testing import published
 from inventory.models import Stock
-from orders.events import Address, Item, OrderCreated
+from orders.events import Address, Item, OrderCancelled, OrderCreated, OrderShipped
 
 E = TypeVar("E", bound=Event)
 
@@ -29,6 +29,23 @@ def order_created(*lines: tuple[str, int], order_id: UUID | None = None) -> Orde
         currency="USD",
         created_at=datetime.now(UTC),
     )
+
+
+def order_cancelled(order: OrderCreated) -> OrderCancelled:
+    """The same order, called off."""
+    return OrderCancelled(**_told(order), reason="requested")
+
+
+def order_shipped(order: OrderCreated) -> OrderShipped:
+    """The same order, on its way."""
+    return OrderShipped(
+        **_told(order), carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=date(2026, 12, 1)
+    )
+
+
+def _told(order: OrderCreated) -> dict[str, Any]:
+    fields = ("order_id", "customer_id", "customer_email", "items", "total_amount", "currency")
+    return {field: getattr(order, field) for field in fields}
 
 
 def shelve(product_id: str, available: int, **fields: Any) -> Stock:

@@ -1,11 +1,12 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from eventbus.publishing import publish
 from eventbus.testing import deliver
-from inventory.consumers import reserve_stock
+from inventory.consumers import release_stock, reserve_stock, ship_stock
 from inventory.models import Reservation, Stock
-from inventory.queries import unbalanced_stock
-from inventory.tests.factories import order_created, shelve
+from inventory.queries import reservations_that_disagree, unbalanced_stock
+from inventory.tests.factories import order_cancelled, order_created, order_shipped, shelve
 
 pytestmark = pytest.mark.django_db
 
@@ -20,14 +21,18 @@ def test_a_reservation_that_disappears_is_found() -> None:
     shelve("cup", 3)
     deliver(order_created(("cup", 2)), to=reserve_stock)
     Reservation.objects.all().delete()
-    assert unbalanced_stock() == ["cup: received 3, available 1, reserved 2, shipped 0; open reservations: 0"]
+    assert unbalanced_stock() == [
+        "cup: received 3, available 1, reserved 2, shipped 0; open reservations: 0, shipped ones: 0"
+    ]
 
 
 def test_a_reservation_of_a_product_without_stock_is_found() -> None:
     shelve("cup", 3)
     deliver(order_created(("cup", 2)), to=reserve_stock)
     Stock.objects.all().delete()
-    assert unbalanced_stock() == ["cup: received 0, available 0, reserved 0, shipped 0; open reservations: 2"]
+    assert unbalanced_stock() == [
+        "cup: received 0, available 0, reserved 0, shipped 0; open reservations: 2, shipped ones: 0"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -38,3 +43,29 @@ def test_the_database_refuses_what_does_not_add_up(change: str) -> None:
     shelve("cup", 3)
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE inventory_stock SET {change}")
+
+
+def test_a_shipment_that_is_not_written_off_is_found() -> None:
+    shelve("cup", 3)
+    deliver(order_created(("cup", 2)), to=reserve_stock)
+    Reservation.objects.update(state="SHIPPED")
+    assert unbalanced_stock() == [
+        "cup: received 3, available 1, reserved 2, shipped 0; open reservations: 0, shipped ones: 2"
+    ]
+
+
+def test_a_reservation_that_is_not_what_became_of_its_order_is_found() -> None:
+    shelve("cup", 10)
+    off, gone = order_created(("cup", 2)), order_created(("cup", 1))
+    deliver([off, gone], to=reserve_stock)
+    with transaction.atomic():
+        publish(order_cancelled(off), order_shipped(gone))
+    assert sorted(reservations_that_disagree()) == sorted(
+        [
+            f"order {off.order_id}: RESERVED after order.cancelled",
+            f"order {gone.order_id}: RESERVED after order.shipped",
+        ]
+    )
+    deliver(order_cancelled(off), to=release_stock)
+    deliver(order_shipped(gone), to=ship_stock)
+    assert reservations_that_disagree() == []

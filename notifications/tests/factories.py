@@ -1,5 +1,6 @@
 """Events and mails for tests. Ids are fresh: the archive keeps what tests with real commits leave in it."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +10,7 @@ from eventbus.testing import deliver
 from notifications.consumers import queue_confirmation
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Mail
-from orders.events import Item, OrderConfirmed, OrderRejected, Shortage
+from orders.events import Item, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 
 ITEMS = (
     Item(product_id="cup", product_name="Cup", quantity=2, unit_price=Decimal("4.50")),
@@ -26,6 +27,12 @@ def order_rejected(**fields: Any) -> OrderRejected:
     """An order that was rejected for want of a vase."""
     shortages = (Shortage(product_id="vase", requested=1, available=0),)
     return OrderRejected(**(_order() | {"reason": "insufficient_stock", "shortages": shortages} | fields))
+
+
+def order_shipped(**fields: Any) -> OrderShipped:
+    """An order that is on its way, as orders announces it."""
+    how = {"carrier": "Fast Parcel", "tracking_number": "FP-1", "estimated_delivery": date(2026, 12, 1)}
+    return OrderShipped(**(_order() | how | fields))
 
 
 def _order() -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from notifications.consumers import apology, confirmation
-from notifications.tests.factories import order_confirmed, order_rejected
+from notifications.consumers import apology, confirmation, tracking
+from notifications.tests.factories import order_confirmed, order_rejected, order_shipped
 from orders.events import Item
 
 
@@ -26,6 +26,15 @@ def test_an_apology_says_what_there_was_too_little_of() -> None:
 
 def test_an_apology_without_shortages_names_none() -> None:
     assert "too little" not in apology(order_rejected(shortages=(), reason="expired")).text
+
+
+def test_a_tracking_mail_says_who_brings_it_when_and_how_to_follow_it() -> None:
+    order = order_shipped()
+    letter = tracking(order)
+    assert letter.subject == f"Your order {order.order_id} is on its way"
+    for part in (letter.text, letter.html):
+        for said in ("Fast Parcel", "FP-1", "1 December 2026", "2 \u00d7 Cup", "1,299.00 USD"):
+            assert said in part
 
 
 def test_markup_in_a_name_is_text_in_the_html_part_and_untouched_in_the_plain_one() -> None:

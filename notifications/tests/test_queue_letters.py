@@ -8,9 +8,9 @@ from eventbus.contracts import Event
 from eventbus.models import Event as ArchivedEvent
 from eventbus.models import ProcessedEvent
 from eventbus.testing import deliver
-from notifications.consumers import queue_apology, queue_confirmation
+from notifications.consumers import queue_apology, queue_confirmation, queue_tracking
 from notifications.models import Mail, State
-from notifications.tests.factories import order_confirmed, order_rejected
+from notifications.tests.factories import order_confirmed, order_rejected, order_shipped
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +36,15 @@ def test_a_redelivered_order_is_confirmed_once() -> None:
 def test_a_rejected_order_gets_an_apology() -> None:
     deliver(order_rejected(), to=queue_apology)
     assert Mail.objects.get().kind == "apology"
+
+
+def test_a_shipped_order_gets_a_tracking_mail_beside_its_confirmation() -> None:
+    confirmed = order_confirmed()
+    shipped = order_shipped(order_id=confirmed.order_id)
+    deliver(confirmed, to=queue_confirmation)
+    deliver(shipped, to=queue_tracking)
+    deliver(shipped, to=queue_tracking)
+    assert sorted(Mail.objects.values_list("kind", flat=True)) == ["confirmation", "tracking"]
 
 
 def test_an_order_that_comes_again_after_the_inbox_forgot_it_gets_no_second_mail() -> None:

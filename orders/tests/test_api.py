@@ -16,6 +16,7 @@ from knox.models import AuthToken
 from eventbus.testing import deliver
 from inventory.events import InventoryReserved
 from orders import consumers, intake, services
+from orders.auth import ChannelAuthentication
 from orders.models import Order, Status
 from orders.tests.factories import PATH, Api, ChannelFactory, an_order, placed_order
 
@@ -54,6 +55,14 @@ class TestTokens:
         with CaptureQueriesContext(connection) as queries:
             api.get(cursor="bad")
         assert len(queries) == 1
+
+    @pytest.mark.parametrize("rights", [{}, {"is_staff": True}, {"is_superuser": True}])
+    def test_a_token_gives_its_users_rights_and_no_others(self, db: None, rights: dict[str, bool]) -> None:
+        known = ChannelFactory(**rights)
+        _, token = AuthToken.objects.create(known)
+        user, _ = ChannelAuthentication().authenticate_credentials(token.encode())
+        for name in ("pk", "username", "is_staff", "is_superuser", "is_active"):
+            assert getattr(user, name) == getattr(known, name)
 
     def test_create_channel_prints_a_token_that_works(self, db: None, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("create_channel", "web-shop", "--json", "--days", "7")

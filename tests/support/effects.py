@@ -7,7 +7,7 @@ from tests.support.bus import LiveBus
 from tests.support.mail import MailSink
 from tests.support.shop import Shop
 
-PIPELINE = ("web", "relay", "worker orders", "worker inventory", "worker notifications")
+PIPELINE = ("web", "relay", "worker orders", "worker inventory", "worker notifications", "worker shipping")
 
 HISTORIES = """
 SELECT o.id, o.status, array_agg(e.type ORDER BY e.sequence) FILTER (WHERE e.type LIKE 'order.%%')
@@ -21,10 +21,14 @@ FROM inventory_stock s WHERE s.product_id = ANY(%s)
 MAILS = "SELECT order_id, kind, message_id, state FROM notifications_mail WHERE order_id = ANY(%s)"
 
 LEGAL = {
-    "CONFIRMED": ["order.created", "order.confirmed"],
-    "REJECTED": ["order.created", "order.rejected"],
+    "CONFIRMED": [["order.created", "order.confirmed"]],
+    "REJECTED": [["order.created", "order.rejected"]],
+    "CANCELLED": [["order.created", "order.cancelled"], ["order.created", "order.confirmed", "order.cancelled"]],
+    "SHIPPED": [["order.created", "order.confirmed", "order.shipped"]],
 }
-MAIL_FOR = {"CONFIRMED": "confirmation", "REJECTED": "apology"}
+#: How a status is found in the stock.
+COLUMN = {"CONFIRMED": "reserved", "SHIPPED": "shipped"}
+MAIL_FOR = {"order.confirmed": "confirmation", "order.rejected": "apology", "order.shipped": "tracking"}
 
 
 def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0, seconds: float = 60) -> dict[UUID, str]:
@@ -35,40 +39,46 @@ def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0, second
     bus.drain(seconds)  # I5, I8
     bus.verify()
     assert shop.unfit == []  # I7
-    statuses = check_orders(bus, shop)
+    histories = check_orders(bus, shop)
+    statuses = {order_id: status for order_id, (status, _) in histories.items()}
     check_stock(bus, shop, statuses)
-    check_mails(bus, sink, statuses, in_doubt)
+    check_mails(bus, sink, histories, in_doubt)
     check_probes(bus)
     return statuses
 
 
-def check_orders(bus: LiveBus, shop: Shop) -> dict[UUID, str]:
+def check_orders(bus: LiveBus, shop: Shop) -> dict[UUID, tuple[str, list[str]]]:
     """I1: each accepted order is there once, and no other. I6: it went one legal way, and to its end."""
-    histories = bus.query(HISTORIES, shop.channel_id)
-    assert {order_id for order_id, *_ in histories} == set(shop.accepted)
-    for order_id, status, history in histories:
-        assert history == LEGAL.get(status), f"order {order_id} is {status} after {history}"
-    return {order_id: status for order_id, status, _ in histories}
+    histories = {order_id: (status, history) for order_id, status, history in bus.query(HISTORIES, shop.channel_id)}
+    assert set(histories) == set(shop.accepted)
+    for order_id, (status, history) in histories.items():
+        assert history in LEGAL.get(status, []), f"order {order_id} is {status} after {history}"
+    return histories
 
 
 def check_stock(bus: LiveBus, shop: Shop, statuses: dict[UUID, str]) -> None:
-    """I2, by the client's own count: what is reserved is what the confirmed orders asked for."""
-    asked: Counter[str] = Counter()
+    """I2, by the client's own count: what is reserved or shipped is what the orders in that status asked for."""
+    asked: Counter[tuple[str, str]] = Counter()
     for order_id, body in shop.accepted.items():
         for item in body["items"]:
-            asked[item["productId"]] += item["quantity"] if statuses[order_id] == "CONFIRMED" else 0
-    for product_id, received, available, reserved, shipped in bus.query(STOCK, list(asked)):
+            asked[item["productId"], COLUMN.get(statuses[order_id], "available")] += item["quantity"]
+    products = list({product_id for product_id, _ in asked})
+    for product_id, received, available, reserved, shipped in bus.query(STOCK, products):
         assert min(available, reserved, shipped) >= 0
         assert received == available + reserved + shipped
-        assert (product_id, reserved) == (product_id, asked[product_id])
+        assert (product_id, reserved) == (product_id, asked[product_id, "reserved"])
+        assert (product_id, shipped) == (product_id, asked[product_id, "shipped"])
 
 
-def check_mails(bus: LiveBus, sink: MailSink, statuses: dict[UUID, str], in_doubt: int) -> None:
-    """I4: the right mail for each order, in the customer's box at most once, and once unless it is in doubt."""
-    rows = bus.query(MAILS, list(statuses))
-    assert {order_id: kind for order_id, kind, *_ in rows} == {
-        order_id: MAIL_FOR[status] for order_id, status in statuses.items()
-    }
+def check_mails(bus: LiveBus, sink: MailSink, histories: dict[UUID, tuple[str, list[str]]], in_doubt: int) -> None:
+    """I4: the right mails for each order, in the customer's box at most once, and once unless they are in doubt."""
+    rows = bus.query(MAILS, list(histories))
+    assert sorted((order_id, kind) for order_id, kind, *_ in rows) == sorted(
+        (order_id, MAIL_FOR[kind])
+        for order_id, (_, history) in histories.items()
+        for kind in history
+        if kind in MAIL_FOR
+    )
     arrived = sink.by_message_id()
     doubtful = [message_id for _, _, message_id, state in rows if state == "UNKNOWN"]
     assert len(doubtful) <= in_doubt

@@ -1,0 +1,28 @@
+"""What shipping reacts to."""
+
+from collections.abc import Sequence
+
+from eventbus.declarations import consumer
+from inventory.events import InventoryReserved
+from orders.events import OrderCancelled, OrderCreated, OrderRejected
+from shipping import services
+from shipping.services import Halves
+
+
+@consumer("shipping.prepare", on=[OrderCreated, InventoryReserved], takes_list=True)
+def prepare(events: Sequence[OrderCreated | InventoryReserved]) -> None:
+    """Collect where a parcel goes and what is in it; whichever comes second makes it ready."""
+    known: dict[str, Halves] = {}
+    for event in events:
+        halves = known.setdefault(event.aggregate_id, Halves(event.order_id))
+        if isinstance(event, OrderCreated):
+            halves.address = event.shipping_address.model_dump(by_alias=True)
+        else:
+            halves.items = [item.model_dump(by_alias=True) for item in event.items]
+    services.prepare_shipments(list(known.values()))
+
+
+@consumer("shipping.cancel", on=[OrderCancelled, OrderRejected], takes_list=True)
+def cancel(events: Sequence[OrderCancelled | OrderRejected]) -> None:
+    """Nothing of the order will be sent."""
+    services.call_off({event.order_id for event in events})

@@ -1,0 +1,110 @@
+"""The verbs of shipping."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from eventbus import streams
+from eventbus.contracts import encode_json
+from eventbus.declarations import PermanentFailure
+from eventbus.publishing import publish
+from shipping.events import ShipmentDispatched
+from shipping.models import Shipment, State
+
+#: After it nothing is dispatched. See docs/decisions/0008.
+CANCELLED = "order.cancelled"
+
+# Sorted, so that two batches with the same orders cannot deadlock. What is ready, gone or called off stays as it is.
+PREPARE = """
+INSERT INTO shipping_shipment AS known (order_id, address, items, state)
+SELECT order_id, address, items, CASE WHEN address IS NULL OR items IS NULL THEN 'WAITING' ELSE 'PREPARED' END
+FROM unnest(%s::uuid[], %s::jsonb[], %s::jsonb[]) AS t(order_id, address, items) ORDER BY order_id
+ON CONFLICT (order_id) DO UPDATE
+    SET address = coalesce(known.address, EXCLUDED.address), items = coalesce(known.items, EXCLUDED.items),
+        state = CASE WHEN coalesce(known.address, EXCLUDED.address) IS NULL
+                       OR coalesce(known.items, EXCLUDED.items) IS NULL THEN 'WAITING' ELSE 'PREPARED' END
+    WHERE known.state = 'WAITING'
+"""
+# The address is forgotten: nobody needs it any more.
+CALL_OFF = """
+INSERT INTO shipping_shipment AS known (order_id, state)
+SELECT order_id, 'CALLED_OFF' FROM unnest(%s::uuid[]) AS t(order_id) ORDER BY order_id
+ON CONFLICT (order_id) DO UPDATE SET state = 'CALLED_OFF', address = NULL WHERE known.state <> 'DISPATCHED'
+RETURNING order_id
+"""
+
+
+class NoShipment(Exception):
+    """There is no parcel for this order."""
+
+
+class CannotDispatch(Exception):
+    """The parcel is not ready, gone already, or its order was cancelled."""
+
+
+class AlreadyGone(PermanentFailure):
+    """An order was called off whose parcel has left the house: an event that shipping was not asked about."""
+
+
+@dataclass(slots=True)
+class Halves:
+    """What is known of a parcel: where it goes, what is in it, or both."""
+
+    order_id: UUID
+    address: dict[str, Any] | None = None
+    items: list[dict[str, Any]] | None = None
+
+
+def prepare_shipments(known: Sequence[Halves]) -> None:
+    """Keep what is known; a parcel of which both halves are known is ready to go. For handlers."""
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
+        columns = [
+            [halves.order_id for halves in known],
+            [_as_json(halves.address) for halves in known],
+            [_as_json(halves.items) for halves in known],
+        ]
+        cursor.execute(PREPARE, columns)
+
+
+def _as_json(value: Any) -> str | None:
+    return None if value is None else encode_json(value).decode()
+
+
+def call_off(order_ids: Collection[UUID]) -> None:
+    """See to it that the parcels of these orders are never sent, also those that are not known yet. For handlers.
+
+    Raises AlreadyGone, with nothing done, if one has left the house.
+    """
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
+        cursor.execute(CALL_OFF, [list(order_ids)])
+        gone = set(order_ids) - {order_id for (order_id,) in cursor.fetchall()}
+        if gone:
+            raise AlreadyGone(f"Dispatched, and now called off: {', '.join(map(str, gone))}. Get the parcels back.")
+
+
+def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_delivery: date) -> Shipment:
+    """Send a parcel off: when this returns its order can no longer be cancelled. Saying the same again changes nothing.
+
+    Raises NoShipment, or CannotDispatch where the parcel is not ready, went another way, or the order was cancelled.
+    """
+    how = {"carrier": carrier, "tracking_number": tracking_number, "estimated_delivery": estimated_delivery}
+    with transaction.atomic():
+        shipment = Shipment.objects.select_for_update().filter(pk=order_id).first()
+        if shipment is None:
+            raise NoShipment(f"There is no shipment of order {order_id}.")
+        if shipment.state == State.DISPATCHED and all(getattr(shipment, name) == value for name, value in how.items()):
+            return shipment
+        if shipment.state != State.PREPARED:
+            raise CannotDispatch(f"The shipment is {shipment.get_state_display()}, not {State.PREPARED.label}.")
+        # The cancellation may be on its way to us.
+        if streams.hold("order", [order_id], having=CANCELLED):
+            raise CannotDispatch("The order was cancelled: its shipment is about to be called off.")
+        Shipment.objects.filter(pk=order_id).update(state=State.DISPATCHED, dispatched_at=timezone.now(), **how)
+        publish(ShipmentDispatched(order_id=order_id, **how))
+        shipment.refresh_from_db()
+    return shipment

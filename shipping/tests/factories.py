@@ -1,0 +1,54 @@
+"""Parcels and the events that make them, for tests."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from eventbus.testing import deliver
+from inventory.events import InventoryReserved, ReservedItem
+from orders.events import Address, Item, OrderCancelled, OrderCreated, OrderRejected
+from shipping.consumers import prepare
+from shipping.models import Shipment
+
+HOW: dict[str, Any] = {
+    "carrier": "Fast Parcel",
+    "tracking_number": "FP-1",
+    "estimated_delivery": date(2026, 12, 1),
+}
+ADDRESS = Address(street="1 Main St", city="Springfield", state="IL", postal_code="62701", country="US")
+ITEMS = (Item(product_id="cup", product_name="Cup", quantity=2, unit_price=Decimal("9.99")),)
+
+
+def order_created(order_id: UUID | None = None) -> OrderCreated:
+    return OrderCreated(**_told(order_id or uuid4()), shipping_address=ADDRESS, created_at=datetime.now(UTC))
+
+
+def order_cancelled(order_id: UUID) -> OrderCancelled:
+    return OrderCancelled(**_told(order_id), reason="requested")
+
+
+def order_rejected(order_id: UUID) -> OrderRejected:
+    return OrderRejected(**_told(order_id), reason="insufficient_stock")
+
+
+def reserved(order_id: UUID) -> InventoryReserved:
+    return InventoryReserved(order_id=order_id, items=(ReservedItem(product_id="cup", quantity=2),))
+
+
+def prepared_shipment() -> Shipment:
+    """A parcel that is ready to go."""
+    created = order_created()
+    deliver([created, reserved(created.order_id)], to=prepare)
+    return Shipment.objects.get(pk=created.order_id)
+
+
+def _told(order_id: UUID) -> dict[str, Any]:
+    return {
+        "order_id": order_id,
+        "customer_id": "c-1",
+        "customer_email": "ada@customer.example",
+        "items": ITEMS,
+        "total_amount": Decimal("19.98"),
+        "currency": "USD",
+    }
