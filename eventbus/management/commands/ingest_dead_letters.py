@@ -1,0 +1,34 @@
+import signal
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from eventbus.dead_letters.driver import Driver
+from eventbus.dead_letters.ingester import Ingester
+
+
+class Command(BaseCommand):
+    help = (
+        "Stores what arrives in the dead-letter queues, and drives the replays that were started in admin or whose own "
+        "driver died; until stopped by SIGTERM or Ctrl-C. Run as many as you like: they share the work."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settings.DATABASES["default"]["OPTIONS"]["application_name"] = "dead letters"
+        ingester, driver = Ingester(settings.BROKER_URL), Driver(settings.BROKER_URL)
+        replays = threading.Thread(target=driver.run_all, name="replays")
+
+        def stop(*_: Any) -> None:
+            ingester.stop()
+            driver.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        replays.start()
+        try:
+            ingester.run()
+        finally:
+            stop()
+            replays.join()
