@@ -159,9 +159,7 @@ def _broker_reason(consumer: str, headers: Mapping[str, Any]) -> str:
 
 def _explain(reason: str) -> str:
     if reason == "kills_its_worker":
-        return (
-            "Every run of it ended without a word; the broker gave up after its delivery limit. Look for kills, memory."
-        )
+        return "Every run of it ended without a word, up to the broker's delivery limit. Look for kills and memory."
     if reason in BROKER_REASONS.values():
         return f"The broker dead-lettered it ({reason}), so there is no traceback."
     return "It says nothing of what failed."

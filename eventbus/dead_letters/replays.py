@@ -17,7 +17,8 @@ THRESHOLD = 0.5
 CLAIM = """
 WITH picked AS MATERIALIZED ({picked}), claimed AS (
     UPDATE dead_letter d SET state = 'replaying', replay_id = %s
-    FROM picked p WHERE d.id = p.id AND d.state IN ('open', 'replaying') AND d.replay_id IS NOT DISTINCT FROM p.replay_id
+    FROM picked p
+    WHERE d.id = p.id AND d.state IN ('open', 'replaying') AND d.replay_id IS NOT DISTINCT FROM p.replay_id
     RETURNING d.id
 )
 INSERT INTO replay_item (replay_id, letter_id, place, outcome, error)

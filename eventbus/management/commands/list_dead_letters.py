@@ -1,4 +1,5 @@
 import json
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -14,7 +15,7 @@ from eventbus.management.dead_letter_options import LetterCommand, add_filters, 
 class Command(LetterCommand):
     help = (
         "Lists dead letters, the oldest first; with --groups the groups of like failures, with --replays the replays. "
-        "Without --state only letters that wait for a person. Exit 0, also where there is none; 2 if the database is away."
+        "Without --state only open letters. Exit 0, also where there is none; 2 if the database is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -113,6 +114,7 @@ class Command(LetterCommand):
         self._print(table, f"{len(rows)} replays")
 
     def _print(self, table: Table, summary: str) -> None:
-        console = Console(file=self.stdout._out, width=None if self.stdout.isatty() else 200)
+        # A pipe has no width: long enough there that no id is broken.
+        console = Console(width=None if sys.stdout.isatty() else 200)
         console.print(table)
         console.print(summary)

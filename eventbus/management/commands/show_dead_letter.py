@@ -13,9 +13,9 @@ from eventbus.management.dead_letter_options import LetterCommand
 
 class Command(LetterCommand):
     help = (
-        "Shows one dead letter: error, traceback, attempts, payload, replays. With --try it also runs the handler on the "
-        "letter in a transaction that is rolled back, and shows what it would have done or how it fails. "
-        "Exit 0; 1 if there is no such letter or the handler fails; 2 if the handler can't be tried or the database is away."
+        "Shows one dead letter: error, traceback, attempts, payload, replays. With --try it also runs the handler on "
+        "the letter in a transaction that is rolled back, and shows what it would have done or how it fails. Exit 0; "
+        "1 if there is no such letter or the handler fails; 2 if it can't be tried or the database is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

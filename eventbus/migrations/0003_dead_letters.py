@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 # A dead letter whose event is handled after all, by whichever delivery, says so in the same transaction. Only an inbox
-# row that goes from dead to done fires it: handling an event for the first time costs nothing more.
+# row that becomes done later fires it: handling an event for the first time costs nothing more.
 HEAL = """
 CREATE FUNCTION heal_dead_letter() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -23,14 +23,14 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER processed_event_heals_dead_letter AFTER UPDATE ON processed_event FOR EACH ROW
-    WHEN (OLD.outcome = 'dead' AND NEW.outcome = 'done') EXECUTE FUNCTION heal_dead_letter();
+    WHEN (OLD.outcome <> 'done' AND NEW.outcome = 'done') EXECUTE FUNCTION heal_dead_letter();
 """
 UNDO = "DROP TRIGGER processed_event_heals_dead_letter ON processed_event; DROP FUNCTION heal_dead_letter;"
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("eventbus", "0001_initial"),
+        ("eventbus", "0002_ordering"),
     ]
 
     operations = [
