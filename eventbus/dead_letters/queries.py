@@ -150,7 +150,7 @@ def replay_as_json(replay: Replay) -> dict[str, Any]:
     }
 
 
-def _rows(statement: str, params: Any) -> list[Any]:
+def _rows(statement: str, params: Any) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall()
