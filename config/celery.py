@@ -14,6 +14,7 @@ app = Celery("pipeline", broker=settings.BROKER_URL)
 app.conf.update(CELERY)
 app.conf.beat_schedule = {
     "partitions": {"task": "eventbus.make_partitions", "schedule": 6 * 3600},
+    "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},
     "old idempotency keys": {"task": "orders.forget_old_keys", "schedule": 3600},
 }
 app.autodiscover_tasks()

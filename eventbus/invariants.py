@@ -37,6 +37,7 @@ FROM subscription s
 JOIN event e ON s.routing_key = e.type || '.v' || split_part(e.version, '.', 1) AND e.occurred_at >= s.since
 WHERE NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+  AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer)
 ORDER BY e.id LIMIT 1000
 """
 GAPS = """

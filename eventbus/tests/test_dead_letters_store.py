@@ -173,10 +173,10 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-KNOWN = (
-    "x-dead-reason x-error-class x-error-message x-traceback x-attempt x-attempts x-first-failed-at x-failed-at "
-    "x-error-place x-code-version x-replay-id x-letter-id x-death"
-).split()
+KNOWN = [
+    *("x-dead-reason", "x-error-class", "x-error-message", "x-traceback", "x-error-place", "x-code-version"),
+    *("x-attempt", "x-attempts", "x-first-failed-at", "x-failed-at", "x-replay-id", "x-letter-id", "x-death"),
+]
 
 
 @settings(max_examples=60)
