@@ -35,8 +35,8 @@ class Command(LetterCommand):
     help = (
         "Sends dead letters back to the one consumer that could not process them: one letter, then ten, then the rest, "
         "and stops when too many fail again. What to send is decided at the start; what fails later is not in it. "
-        "Ctrl-C pauses, --resume goes on, also after a kill. Exit 0 if every letter was processed; 1 if some failed, it "
-        "was stopped or nothing matches; 2 if a server is away or the arguments make no sense."
+        "Ctrl-C pauses, --resume goes on, also after a kill. Exit 0 if every letter was processed; 1 if some failed, "
+        "it was stopped or nothing matches; 2 if a server is away or the arguments make no sense."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
