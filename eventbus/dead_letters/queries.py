@@ -76,13 +76,12 @@ class _Digits(float):
 
 def diff(letter: DeadLetter, edit: DeadLetterEdit) -> str:
     """What an edit changed, line by line."""
-    lines = difflib.unified_diff(
-        payload(letter).splitlines(),
-        payload(edit).splitlines(),
-        "as it came",
-        f"as sent by {edit.edited_by}",
-        lineterm="",
-    )
+    return changes(payload(letter), payload(edit), edit.edited_by)
+
+
+def changes(before: str, after: str, by: str) -> str:
+    """The lines that differ, with their neighbours; "" where none does."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "as it came", f"as sent by {by}", lineterm="")
     return "\n".join(lines)
 
 

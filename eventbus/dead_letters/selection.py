@@ -13,6 +13,8 @@ from eventbus.dead_letters.models import DeadLetter, LetterState, ReplayState
 #: An ended replay holds its letters only until they are wanted by another: a driver that was killed right after it
 #: claimed them never sent them.
 ENDED = (ReplayState.CANCELLED, ReplayState.STOPPED, ReplayState.DONE)
+#: So many ids are written down in a replay; the set itself is in its items.
+MANY = 50
 UNSETTLED = Q(state=LetterState.OPEN) | Q(state=LetterState.REPLAYING, replay__state__in=ENDED)
 
 
@@ -63,6 +65,8 @@ class Selection:
     def described(self) -> dict[str, Any]:
         """The filters that are set, as JSON."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
+        if len(self.ids) > MANY:
+            found["ids"] = f"{len(self.ids)} letters picked by hand"
         return {
             name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items() if value
         }
