@@ -1,5 +1,6 @@
 """Sends the letters of running replays back to their consumers: one, then ten, then the rest, and stops in time."""
 
+import json
 import os
 import random
 import socket
@@ -276,11 +277,12 @@ def as_message(
     replay_id: UUID,
     letter: int,
     body: bytes,
-    properties: dict[str, Any],
-    headers: dict[str, Any],
+    properties_json: str,
+    headers_json: str,
     single_try: bool,
 ) -> Outgoing:
     """A letter on its way back to its consumer alone, as if it had never been tried."""
+    properties, headers = json.loads(properties_json), json.loads(headers_json)
     kept = {name: value for name, value in headers.items() if not name.startswith("x-")}
     own: dict[str, Any] = {"x-attempt": 1, "x-replay-id": str(replay_id), "x-letter-id": letter}
     if single_try:

@@ -17,7 +17,7 @@ from eventbus.execution import read
 from eventbus.publishing import RECORD
 from eventbus.retries import Delivery
 
-WRITES = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+(?:ONLY\s+)?"?([a-z_]+)"?', re.IGNORECASE)
+WRITES = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+(?!SET\b)(?:ONLY\s+)?"?([a-z_]+)"?', re.IGNORECASE)
 #: The bus's own bookkeeping: it says nothing of what the handler did.
 OWN_TABLES = frozenset({"processed_event", "stream", "event", "outbox", "dead_letter", "replay_item"})
 

@@ -3,7 +3,7 @@ import threading
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.dead_letters.driver import Driver
 from eventbus.dead_letters.ingester import Ingester
@@ -18,7 +18,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATABASES["default"]["OPTIONS"]["application_name"] = "dead letters"
         ingester, driver = Ingester(settings.BROKER_URL), Driver(settings.BROKER_URL)
-        replays = threading.Thread(target=driver.run_all, name="replays")
+
+        def drive() -> None:
+            try:
+                driver.run_all()
+            finally:
+                # One doesn't live without the other: whoever keeps the process starts both again.
+                ingester.stop()
+
+        replays = threading.Thread(target=drive, name="replays")
 
         def stop(*_: Any) -> None:
             ingester.stop()
@@ -30,5 +38,8 @@ class Command(BaseCommand):
         try:
             ingester.run()
         finally:
+            crashed = not replays.is_alive() and not driver.stopping.is_set()
             stop()
             replays.join()
+        if crashed:
+            raise CommandError("The replays' thread ended by an error; see above.")
