@@ -169,9 +169,14 @@ def dead_message(consumer: Consumer, delivery: Delivery, dead: Dead, error: Exce
         "x-code-version": settings.CODE_VERSION,
         "x-error-class": f"{type(error).__module__}.{type(error).__qualname__}",
         "x-error-message": str(error)[:MAX_HEADER_CHARS],
-        "x-traceback": "".join(traceback.format_exception(error))[-MAX_HEADER_CHARS:],
+        "x-traceback": describe(error)[-MAX_HEADER_CHARS:],
     }
     return _resend(DEAD, consumer, delivery, headers)
+
+
+def describe(error: Exception) -> str:
+    """The traceback as text. What made an event invalid is left out: it repeats values, and those are encrypted."""
+    return "".join(traceback.format_exception(error, chain=not isinstance(error, InvalidEvent)))
 
 
 def parse_attempts(value: Any) -> list[dict[str, Any]]:

@@ -255,7 +255,7 @@ class GroupChangeList(ChangeList):
 class GroupAdmin(LetterTools):
     """Failures that are alike, the latest first."""
 
-    list_display = ["failure", "consumer", "shown_state", "open_now", "last_14_days", "seen", "last_seen"]
+    list_display = ["failure", "shown_state", "open_now", "last_14_days", "seen", "last_seen"]
     list_filter = ["state", ByConsumer]
     search_fields = ["fingerprint", "error_class", "place", "sample"]
     search_help_text = "A part of an error's class, message or place, or a group's id"
@@ -267,8 +267,9 @@ class GroupAdmin(LetterTools):
     @admin.display(description="failure", ordering="error_class")
     def failure(self, group: DeadLetterGroup) -> SafeString:
         return format_html(
-            '<span class="dl-error">{}</span><br><code>{}</code><br><span class="dl-quiet">{}</span>',
+            '<span class="dl-error">{} in {}</span><br><code>{}</code><br><span class="dl-quiet">{}</span>',
             short(group.error_class),
+            group.consumer,
             group.place,
             group.sample[:120],
         )
@@ -577,6 +578,10 @@ class ReplayAdmin(LetterTools):
             failed=replay.items.filter(outcome=Outcome.FAILED).select_related("letter").defer("letter__body")[:50],
             runs=replay.state == ReplayState.RUNNING,
             percent=f"{replay.threshold:.0%}",
+            chosen_by=[
+                (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
+                for name, value in replay.selection.items()
+            ],
             may={name: request.user.has_perm(f"eventbus.{permission}") for name, permission in PERMISSIONS.items()},
         )
 

@@ -2,9 +2,11 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.db import connection
 
@@ -54,24 +56,13 @@ def payload(letter: DeadLetter | DeadLetterEdit) -> str:
         body = decrypt(letter.body)
     except Unreadable as error:
         return f"({error})"
+    # Fractions pass through as marked text: an amount of 10.00 must not become 10.0 in an editor.
+    mark = uuid4().hex
     try:
-        return json.dumps(json.loads(body, parse_float=_Digits), indent=2, ensure_ascii=False)
+        parsed = json.loads(body, parse_float=lambda digits: f"{mark}{digits}{mark}")
+        return re.sub(f'"{mark}(.*?){mark}"', r"\1", json.dumps(parsed, indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
         return body.decode(errors="backslashreplace")
-
-
-class _Digits(float):
-    """A number that is written as it was read: an amount of 10.00 must not become 10.0 in an editor."""
-
-    def __new__(cls, digits: str) -> "_Digits":
-        number = super().__new__(cls, digits)
-        number.digits = digits
-        return number
-
-    digits: str
-
-    def __repr__(self) -> str:
-        return self.digits
 
 
 def diff(letter: DeadLetter, edit: DeadLetterEdit) -> str:

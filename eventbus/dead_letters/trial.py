@@ -2,7 +2,6 @@
 
 import json
 import re
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from eventbus.dead_letters.crypto import Unreadable, decrypt
 from eventbus.dead_letters.models import DeadLetter
 from eventbus.execution import read
 from eventbus.publishing import RECORD
-from eventbus.retries import Delivery
+from eventbus.retries import Delivery, describe
 
 WRITES = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+(?!SET\b)(?:ONLY\s+)?"?([a-z_]+)"?', re.IGNORECASE)
 #: The bus's own bookkeeping: it says nothing of what the handler did.
@@ -66,7 +65,7 @@ def try_letter(letter: DeadLetter) -> Trial:
     except Exception as error:  # noqa: BLE001  how it fails is the answer
         trial.verdict = "fails"
         trial.error = f"{type(error).__name__}: {error}"
-        trial.traceback = "".join(traceback.format_exception(error))
+        trial.traceback = describe(error)
     else:
         trial.verdict = "works" if new else "already handled"
     trial.writes = dict(recorder.writes)
