@@ -135,7 +135,7 @@ def test_a_letter_whose_event_is_handled_by_another_delivery_says_so() -> None:
     event = ParcelSent(parcel_id="p-1")
     deliver_later = on_the_wire(event)
     ingest([letter(deliver_later)])
-    assert ProcessedEvent.objects.get(consumer=track.name).outcome == "dead"
+    assert ProcessedEvent.objects.get(event_id=DeadLetter.objects.get().event_id).outcome == "dead"
     assert inbox.process(track, [Arrival(decode(deliver_later))]) == 1
     found = DeadLetter.objects.get()
     assert (found.state, found.settled_by) == ("replayed", "another delivery")
@@ -153,7 +153,7 @@ def test_what_could_not_be_read_says_nothing_of_the_event_that_it_names() -> Non
     deliver(event, to=track)
     ingest([letter(on_the_wire(event, event_id=event.envelope.event_id), reason="invalid_data")])
     assert DeadLetter.objects.get().state == "open"
-    assert ProcessedEvent.objects.get(consumer=track.name).outcome == "done"
+    assert ProcessedEvent.objects.get(event_id=event.envelope.event_id).outcome == "done"
 
 
 def test_a_delivery_that_killed_its_workers_says_so_by_the_brokers_own_word() -> None:
@@ -165,7 +165,7 @@ def test_a_delivery_that_killed_its_workers_says_so_by_the_brokers_own_word() ->
     found = DeadLetter.objects.get()
     assert found.reason == "kills_its_worker"
     assert "delivery limit" in found.error_message
-    assert ProcessedEvent.objects.get().outcome == "dead"
+    assert ProcessedEvent.objects.get(event_id=found.event_id).outcome == "dead"
 
 
 anything = st.recursive(
