@@ -20,11 +20,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from eventbus import declarations
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
+from eventbus.admin_tools import EstimatedPaginator, ReadOnlyAdmin, by_uuid
 from eventbus.contracts import Event
 from eventbus.dead_letters import queries, replays, services
 from eventbus.dead_letters.charts import bars, progress
@@ -395,13 +396,27 @@ def of_groups(groups: Any) -> Selection:
     return Selection(groups=[group.fingerprint for group in groups])
 
 
+class UpToPaginator(EstimatedPaginator):
+    """Counts no further than anybody would turn pages: a filter may leave nearly all of a million letters."""
+
+    @cached_property
+    def count(self) -> int:
+        letters: Any = self.object_list
+        if letters.query.where:
+            return int(letters.order_by().values("pk")[:PAGED].count())
+        return super().count
+
+
+PAGED = 50_000
+
+
 @admin.register(DeadLetter)
 class LetterAdmin(LetterTools):
     """Single letters, the latest first."""
 
     list_display = ["number", "failed_at", "consumer", "event_type", "aggregate_id", "failure", "shown_state"]
     list_filter = ["state", ByAge, ByConsumer, ByType, ByReason]
-    list_select_related = ["group"]
+    paginator = UpToPaginator
     # Exactly as written: without regard to case it would not find its index.
     search_fields = ["aggregate_id__exact", "correlation_id__exact"]
     search_help_text = "A whole order, event or correlation id"
