@@ -161,17 +161,19 @@ class Command(LetterCommand):
 
     def _try(self, chosen: Selection, options: dict[str, Any]) -> None:
         trials: list[Trial] = []
+        verdicts: Counter[str] = Counter()
         for letter in chosen.replayable().order_by("pk")[: options["limit"]].iterator(chunk_size=100):
             try:
                 trial = try_letter(letter)
             except NotTried as error:
                 raise CommandError(str(error), returncode=2) from error
-            trials.append(trial)
-            if not options["json"]:
+            verdicts[trial.verdict] += 1
+            if options["json"]:
+                trials.append(trial)
+            else:
                 self.stdout.write(f"letter {letter.pk}:" + "\n".join(trial_lines(trial)))
-        if not trials:
+        if not verdicts:
             raise CommandError(nothing(chosen))
-        verdicts = Counter(trial.verdict for trial in trials)
         if options["json"]:
             self.stdout.write(json.dumps({"verdicts": verdicts, "trials": [trial.as_json() for trial in trials]}))
         else:
