@@ -31,6 +31,9 @@ IN_FLIGHT = 2_000
 LEASE_SECONDS = 30
 POLL = 0.2
 REFUSED_PAUSE = 5.0
+#: Bytes in AMQP's short strings.
+SHORT = 255
+KEPT = frozenset({"traceparent"})
 MAX_BACKOFF = 15.0
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 
@@ -282,14 +285,23 @@ def as_message(
     single_try: bool,
 ) -> Outgoing:
     """A letter on its way back to its consumer alone, as if it had never been tried."""
-    properties, headers = json.loads(properties_json), json.loads(headers_json)
-    kept = {name: value for name, value in headers.items() if not name.startswith("x-")}
+    properties = {name: value for name, value in json.loads(properties_json).items() if _goes_on_the_wire(name, value)}
+    headers = json.loads(headers_json)
+    kept = {name: value for name, value in headers.items() if name in KEPT or name.startswith("cloudEvents")}
     own: dict[str, Any] = {"x-attempt": 1, "x-replay-id": str(replay_id), "x-letter-id": letter}
     if single_try:
         own["x-single-try"] = 1
+    kept = {name: value for name, value in kept.items() if isinstance(value, str) and len(name.encode()) <= SHORT}
     # The publisher tells returned messages by their id.
     properties = {**properties, "message_id": properties.get("message_id") or f"letter-{letter}"}
     return Outgoing("", consumer, body, {**properties, "application_headers": {**kept, **own}})
+
+
+def _goes_on_the_wire(name: str, value: Any) -> bool:
+    """What was cleaned for the database may not fit into AMQP any more, and must not end the driver."""
+    if name == "timestamp":
+        return isinstance(value, int) and value >= 0
+    return isinstance(value, str) and len(value.encode()) <= SHORT
 
 
 def tally_of(replay_id: UUID) -> Tally:

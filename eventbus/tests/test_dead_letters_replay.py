@@ -1,16 +1,21 @@
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from amqp import Message
 from django.db import connection
 from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eventbus.confirms import Outgoing, Unconfirmed
 from eventbus.dead_letters import replays
 from eventbus.dead_letters.crypto import decrypt
-from eventbus.dead_letters.driver import Driver, Lease, Tally, fails_too_often, room, tally_of
+from eventbus.dead_letters.driver import Driver, Lease, Tally, as_message, fails_too_often, room, tally_of
+from eventbus.dead_letters.letters import read_letter
 from eventbus.dead_letters.models import DeadLetter, Replay, ReplayItem
 from eventbus.dead_letters.replays import Refused, start_replay
 from eventbus.dead_letters.selection import Selection
@@ -18,10 +23,10 @@ from eventbus.dead_letters.store import ingest
 from eventbus.declarations import consumer
 from eventbus.execution import read
 from eventbus.inbox import Arrival, process
-from eventbus.retries import Delivery
+from eventbus.retries import PASSED_ON, Delivery
 from eventbus.testing import on_the_wire
 from eventbus.tests.samples import ParcelSent, track
-from eventbus.tests.test_dead_letters_store import letter
+from eventbus.tests.test_dead_letters_store import anything, letter
 
 pytestmark = pytest.mark.django_db
 
@@ -302,6 +307,19 @@ def test_consumers_with_outside_effects_are_left_out_unless_named() -> None:
     DeadLetter.objects.update(consumer="parcel.call")
     assert start_replay(Selection(), by="ada") is None
     assert start_replay(Selection(consumer="parcel.call"), by="ada") is not None
+
+
+@given(
+    headers=st.dictionaries(st.text() | st.just("cloudEvents_x") | st.text().map("cloudEvents{}".format), anything),
+    properties=st.dictionaries(st.sampled_from(PASSED_ON), anything | st.text(min_size=200, alphabet="\x00")),
+)
+@settings(max_examples=80)
+def test_whatever_was_stored_can_be_sent(headers: dict[str, Any], properties: dict[str, Any]) -> None:
+    read = read_letter("parcel.track", b"{}", headers, properties, now=timezone.now())
+    outgoing = as_message(
+        "parcel.track", uuid4(), 7, b"{}", json.dumps(read.properties), json.dumps(read.headers), False
+    )
+    assert Message(outgoing.body, **outgoing.properties)._serialize_properties()
 
 
 @pytest.mark.parametrize(
