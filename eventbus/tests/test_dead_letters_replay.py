@@ -313,7 +313,7 @@ def test_consumers_with_outside_effects_are_left_out_unless_named() -> None:
     headers=st.dictionaries(st.text() | st.just("cloudEvents_x") | st.text().map("cloudEvents{}".format), anything),
     properties=st.dictionaries(st.sampled_from(PASSED_ON), anything | st.text(min_size=200, alphabet="\x00")),
 )
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 def test_whatever_was_stored_can_be_sent(headers: dict[str, Any], properties: dict[str, Any]) -> None:
     read = read_letter("parcel.track", b"{}", headers, properties, now=timezone.now())
     outgoing = as_message(

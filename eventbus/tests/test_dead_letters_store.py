@@ -179,7 +179,7 @@ KNOWN = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     body=st.binary(max_size=200) | st.dictionaries(st.text(), anything, max_size=4).map(repr).map(str.encode),
     headers=st.dictionaries(st.sampled_from(KNOWN) | st.text(), anything, max_size=8),
