@@ -15,6 +15,7 @@ app.conf.update(CELERY)
 app.conf.beat_schedule = {
     "partitions": {"task": "eventbus.make_partitions", "schedule": 6 * 3600},
     "stuck orders": {"task": "orders.resolve_stuck", "schedule": 60},
+    "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},
     "old idempotency keys": {"task": "orders.forget_old_keys", "schedule": 3600},
 }
 app.autodiscover_tasks()

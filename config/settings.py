@@ -144,6 +144,11 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.ex
 WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 # An order that is still CREATED after so many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
+# What dead letters say of the code that failed; the image sets it.
+CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
+# Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
+DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
+DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
 # Tests kill processes at named points; anywhere else a failpoint is refused.
 FAILPOINTS_ALLOWED = False
 

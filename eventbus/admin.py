@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
+from eventbus.dead_letters import admin as dead_letters  # noqa: F401  it registers its pages
 from eventbus.models import Event, Outbox, ProcessedEventRow
 
 

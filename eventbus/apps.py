@@ -11,6 +11,7 @@ class EventbusConfig(AppConfig):
 
     def ready(self) -> None:
         from eventbus import checks, discovery, failpoints  # noqa: F401  the import registers the checks
+        from eventbus.dead_letters import checks as checks_of_keys  # noqa: F401
 
         if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
             raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")

@@ -27,7 +27,16 @@ from eventbus.retries import PASSED_ON, Delivery
 log = structlog.get_logger(__name__)
 
 #: What of a delivery's headers travels on to the pool: ours and CloudEvents'; the rest is the broker's.
-OWN_HEADERS = ("x-attempt", "x-first-failed-at", "x-delivery-count", "x-replay-id", "traceparent")
+OWN_HEADERS = (
+    "x-attempt",
+    "x-attempts",
+    "x-first-failed-at",
+    "x-delivery-count",
+    "x-replay-id",
+    "x-letter-id",
+    "x-single-try",
+    "traceparent",
+)
 
 
 class PlainMessage(pyamqp.Message):

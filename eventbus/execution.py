@@ -157,7 +157,7 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
         raise DeadLettered(f"{what.reason}: {cause}", what.reason in ("exhausted", "expired")) from error
     # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
     again = what if isinstance(what, Again) else Again(1, delivery.attempt)
-    if not _send(again_message(consumer, delivery, again, now)):
+    if not _send(again_message(consumer, delivery, again, error, now)):
         raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
     log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
     raise Postponed(cause, not isinstance(error, EarlierFailed)) from error

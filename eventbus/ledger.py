@@ -21,7 +21,12 @@ FROM subscription s
 JOIN event e ON s.routing_key = e.type || '.v' || split_part(e.version, '.', 1) AND e.occurred_at >= s.since
 """
 BALANCE = f"""
-SELECT s.consumer, coalesce(p.outcome, CASE WHEN o.event_id IS NULL THEN 'missing' ELSE 'outbox' END), count(*)
+SELECT s.consumer,
+       CASE WHEN p.outcome IS NOT NULL THEN p.outcome
+            WHEN o.event_id IS NOT NULL THEN 'outbox'
+            WHEN EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer) THEN 'dead'
+            ELSE 'missing' END,
+       count(*)
 {_LISTENED}
 LEFT JOIN processed_event p ON p.event_id = e.id AND p.consumer = s.consumer
 LEFT JOIN outbox o ON o.event_id = e.id
@@ -34,6 +39,7 @@ SELECT s.consumer, e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.
 WHERE e.id > %s
   AND NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+  AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer)
 ORDER BY e.id, s.consumer LIMIT %s
 """
 

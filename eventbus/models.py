@@ -6,6 +6,15 @@ from typing import Any
 
 from django.db import models
 
+from eventbus.dead_letters.models import (  # noqa: F401  Django looks for an app's models here
+    DeadLetter,
+    DeadLetterEdit,
+    DeadLetterGroup,
+    DeadLetterHour,
+    Replay,
+    ReplayItem,
+)
+
 
 class ExactDecoder(json.JSONDecoder):
     """Reads JSON numbers with a fraction as Decimal: money must not become a float on its way out of the archive."""

@@ -42,10 +42,11 @@ UPDATE ordered_position p SET sequence = t.upto
 FROM unnest(%s::text[], %s::text[], %s::int[]) AS t(kind, id, upto)
 WHERE p.consumer = %s AND p.aggregate_type = t.kind AND p.aggregate_id = t.id AND p.sequence < t.upto
 """
+# A dead letter that is replayed before the one it stands behind waits for that one, as a first delivery would.
 WAIT = """
-INSERT INTO processed_event (event_id, consumer, attempts, outcome)
+INSERT INTO processed_event AS noted (event_id, consumer, attempts, outcome)
 SELECT event_id, %s, 1, 'waiting' FROM unnest(%s::uuid[]) AS t(event_id) ORDER BY event_id
-ON CONFLICT (event_id, consumer) DO NOTHING
+ON CONFLICT (event_id, consumer) DO UPDATE SET outcome = 'waiting' WHERE noted.outcome = 'dead'
 """
 
 Aggregate = tuple[str, str]

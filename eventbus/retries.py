@@ -1,5 +1,6 @@
 """What becomes of an event that failed: again later, or a dead letter. Pure rules, and messages to carry them out."""
 
+import json
 import random
 import traceback
 from collections.abc import Sequence
@@ -8,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from eventbus.confirms import Outgoing
 from eventbus.contracts import InvalidEvent
+from eventbus.dead_letters.fingerprint import place_of
 from eventbus.declarations import LADDER, Consumer, PermanentFailure, RetryAfter
 from eventbus.ordering import EarlierFailed
 from eventbus.topology import DEAD, JITTER, wait_exchange
@@ -26,6 +29,8 @@ QUERY_CANCELED = "57014"
 #: What waits for something else, such as the database, comes back after a second, after a minute of that every ten.
 OUTAGE_DELAYS = (1, 10)
 MAX_HEADER_CHARS = 8_000
+#: All headers of a message share one frame of 128 KiB, so a long history keeps its beginning and its end.
+FIRST_ATTEMPTS, LAST_ATTEMPTS, MAX_ATTEMPT_CHARS = 10, 10, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,16 @@ class Delivery:
         except ValueError:
             return None
 
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """The attempts that failed before this one: number, when, error."""
+        return parse_attempts(self.headers.get("x-attempts"))
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether a failure may come again. The first letters of a replay may not: they are to tell at once."""
+        return "x-single-try" not in self.headers
+
 
 class KillsItsWorker(Exception):
     """The delivery came back too often without anybody hearing why."""
@@ -100,7 +115,7 @@ def verdict(consumer: Consumer, error: Exception, delivery: Delivery, now: datet
         return Again(next((rung for rung in LADDER if rung >= error.seconds), LADDER[-1]), delivery.attempt)
     if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)):
         return Dead("permanent")
-    if delivery.attempt > consumer.retry.times:
+    if delivery.attempt > consumer.retry.times or not delivery.may_retry:
         return Dead("exhausted")
     if since_first_failure > consumer.retry.max_age:
         return Dead("expired")
@@ -128,11 +143,12 @@ def is_outage(error: Exception) -> bool:
     return code is None or (code[:2] in OUTAGE_CLASSES and code != QUERY_CANCELED)
 
 
-def again_message(consumer: Consumer, delivery: Delivery, again: Again, now: datetime) -> Outgoing:
+def again_message(consumer: Consumer, delivery: Delivery, again: Again, error: Exception, now: datetime) -> Outgoing:
     """The delivery on its way to a delay queue, from which it returns to this consumer alone."""
     headers = {
         **delivery.headers,
         "x-attempt": again.attempt,
+        "x-attempts": _with_attempt(delivery, error, now),
         "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
     }
     jitter = random.choice(JITTER)
@@ -146,13 +162,38 @@ def dead_message(consumer: Consumer, delivery: Delivery, dead: Dead, error: Exce
         "x-dead-reason": dead.reason,
         "x-consumer": consumer.name,
         "x-attempt": delivery.attempt,
+        "x-attempts": _with_attempt(delivery, error, now),
         "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
         "x-failed-at": now.isoformat(),
+        "x-error-place": place_of(error),
+        "x-code-version": settings.CODE_VERSION,
         "x-error-class": f"{type(error).__module__}.{type(error).__qualname__}",
         "x-error-message": str(error)[:MAX_HEADER_CHARS],
-        "x-traceback": "".join(traceback.format_exception(error))[-MAX_HEADER_CHARS:],
+        "x-traceback": describe(error)[-MAX_HEADER_CHARS:],
     }
     return _resend(DEAD, consumer, delivery, headers)
+
+
+def describe(error: Exception) -> str:
+    """The traceback as text. What made an event invalid is left out: it repeats values, and those are encrypted."""
+    return "".join(traceback.format_exception(error, chain=not isinstance(error, InvalidEvent)))
+
+
+def parse_attempts(value: Any) -> list[dict[str, Any]]:
+    """The header's list of attempts; nothing where it is none. Anyone can write the header."""
+    try:
+        found = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        return []
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _with_attempt(delivery: Delivery, error: Exception, now: datetime) -> str:
+    cause = f"{type(error).__name__}: {error}"[:MAX_ATTEMPT_CHARS]
+    attempts = [*delivery.attempts, {"attempt": delivery.attempt, "at": now.isoformat(), "error": cause}]
+    if len(attempts) > FIRST_ATTEMPTS + LAST_ATTEMPTS:
+        attempts = attempts[:FIRST_ATTEMPTS] + attempts[-LAST_ATTEMPTS:]
+    return json.dumps(attempts)
 
 
 PASSED_ON: Sequence[str] = (

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from amqp import NotFound
 from django.conf import settings
 from django.db import connection
+from django.db.models import Count
 
 from eventbus import declarations
 from eventbus.confirms import connect
+from eventbus.dead_letters.models import DeadLetter, LetterState
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """`ready` counts messages that wait; those in a worker's hands are not in it. `ready` is None: no such queue."""
+    """`ready` counts messages that wait; those in a worker's hands are not in it. `ready` is None: no such queue.
+
+    `dead` counts the letters that nobody has settled yet.
+    """
 
     name: str
     ready: int | None
@@ -65,8 +70,12 @@ def _queues() -> list[QueueStatus]:
             except NotFound:
                 return None, 0
 
+        stored = dict(
+            DeadLetter.objects.filter(state=LetterState.OPEN).values_list("consumer").annotate(letters=Count("id"))
+        )
         for consumer in declarations.registry.values():
             ready, consumers = look(consumer.name)
-            dead, _ = look(consumer.dead_queue)
-            found.append(QueueStatus(consumer.name, ready, consumers, dead or 0))
+            on_the_way, _ = look(consumer.dead_queue)
+            dead = (on_the_way or 0) + stored.get(consumer.name, 0)
+            found.append(QueueStatus(consumer.name, ready, consumers, dead))
     return found

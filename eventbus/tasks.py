@@ -10,6 +10,7 @@ from celery.signals import task_prerun
 from django.db import close_old_connections
 
 from eventbus import declarations, execution
+from eventbus.dead_letters import retention
 from eventbus.declarations import Consumer
 from eventbus.partitions import ensure_partitions
 from eventbus.retries import Delivery
@@ -55,6 +56,12 @@ for declared in declarations.registry.values():
 def drop_broken_connections(**_: Any) -> None:
     """After a database restart the next task gets a new connection."""
     close_old_connections()
+
+
+@shared_task(name="eventbus.prune_dead_letters")
+def prune_dead_letters() -> None:
+    """Warn of open dead letters that are near their end, and drop what has reached it."""
+    retention.prune()
 
 
 @shared_task(name="eventbus.make_partitions")

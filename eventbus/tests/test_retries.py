@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -100,9 +101,13 @@ def test_a_verdict_is_reached_whatever_the_time_header_says(patient: Any, since:
 def test_a_retry_goes_back_to_its_consumer_alone_and_remembers_the_first_failure(patient: Any) -> None:
     delivery = Delivery(b"body", {"cloudEvents_id": "e1", "x-delivery-count": 7}, {"message_id": "e1", "type": "t"})
 
-    first = again_message(patient, delivery, Again(1, 2), NOW)
+    first = again_message(patient, delivery, Again(1, 2), ValueError("no"), NOW)
     later = again_message(
-        patient, Delivery(b"body", first.properties["application_headers"]), Again(10, 3), NOW + timedelta(hours=1)
+        patient,
+        Delivery(b"body", first.properties["application_headers"]),
+        Again(10, 3),
+        ValueError("no again"),
+        NOW + timedelta(hours=1),
     )
 
     assert first.routing_key == later.routing_key == "parcel.patient"
@@ -110,7 +115,25 @@ def test_a_retry_goes_back_to_its_consumer_alone_and_remembers_the_first_failure
     assert first.body == b"body"
     assert (first.properties["message_id"], first.properties["type"]) == ("e1", "t")
     headers = later.properties["application_headers"]
+    assert json.loads(headers.pop("x-attempts")) == [
+        {"attempt": 1, "at": "2025-03-01T12:00:00+00:00", "error": "ValueError: no"},
+        {"attempt": 2, "at": "2025-03-01T13:00:00+00:00", "error": "ValueError: no again"},
+    ]
     assert headers == {"cloudEvents_id": "e1", "x-attempt": 3, "x-first-failed-at": NOW.isoformat()}
+
+
+def test_a_long_history_of_attempts_keeps_its_beginning_and_its_end(patient: Any) -> None:
+    delivery = Delivery(b"body")
+    for attempt in range(1, 501):
+        message = again_message(patient, delivery, Again(1, attempt + 1), ValueError("x" * 1000), NOW)
+        delivery = Delivery(b"body", message.properties["application_headers"])
+    assert [each["attempt"] for each in delivery.attempts] == [*range(1, 11), *range(491, 501)]
+    assert len(delivery.headers["x-attempts"]) < 10_000
+
+
+def test_the_first_letters_of_a_replay_are_not_tried_again(patient: Any) -> None:
+    assert verdict(patient, ValueError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == Dead("exhausted")
+    assert verdict(patient, InterfaceError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == Again(1, 1)
 
 
 def test_a_dead_letter_says_why(patient: Any) -> None:

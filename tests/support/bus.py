@@ -170,6 +170,8 @@ class LiveBus:
                 return ["python", "manage.py", "relay"]
             case ["worker", group, *_]:
                 return ["python", "manage.py", "worker", group]
+            case ["dead", "letters"]:
+                return ["python", "manage.py", "ingest_dead_letters"]
             case ["web"]:
                 options = f"--interface wsgi --host 127.0.0.1 --port {self.web_port} --workers 2 --blocking-threads 4"
                 return ["granian", *options.split(), "config.wsgi:application"]
@@ -185,6 +187,10 @@ class LiveBus:
         match name.split():
             case ["worker", *_]:
                 return "ready." in process.says()
+            case ["dead", "letters"]:
+                return self.query(
+                    "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'dead letters'"
+                ) == [(True,)]
             case ["web"]:
                 return answers(f"http://127.0.0.1:{self.web_port}/health/ready")
             case ["flower"]:

@@ -60,6 +60,11 @@ def obey(event: TroubleAsked) -> None:
                 cursor.execute("SELECT EXISTS (SELECT FROM broken)")
                 if cursor.fetchone() == (True,):
                     raise ValueError("still broken")
+        case "give up while broken":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT EXISTS (SELECT FROM broken)")
+                if cursor.fetchone() == (True,):
+                    raise PermanentFailure("broken for good")
         case "wait":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATE])
