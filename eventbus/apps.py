@@ -10,7 +10,7 @@ class EventbusConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from eventbus import checks, discovery, failpoints  # noqa: F401  the import registers the checks
+        from eventbus import alarm_rules, checks, discovery, failpoints  # noqa: F401  the imports register rules and checks
 
         if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
             raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")

@@ -56,7 +56,7 @@ class Held:
         """The broker took only so many: pause, longer each time that it takes none. Returns the seconds."""
         self.failures = 0 if taken else min(self.failures + 1, 10)
         self.window = max(1, taken)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.failures) * random.uniform(0.5, 1.0)
+        pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.failures) * random.uniform(0.5, 1.0)
         self.retry_at = monotonic() + pause
         return pause
 

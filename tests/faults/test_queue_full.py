@@ -90,4 +90,3 @@ def test_the_events_of_an_aggregate_keep_their_order_across_a_full_queue(live_bu
     for probe in probes:
         firsts = list(dict.fromkeys(seen[probe]))
         assert firsts == sorted(firsts) == list(range(1, 11))
-
