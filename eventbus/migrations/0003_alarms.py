@@ -14,7 +14,7 @@ UNHOLD = "ALTER TABLE outbox DROP COLUMN held_by;"
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("eventbus", "0001_initial"),
+        ("eventbus", "0002_ordering"),
     ]
 
     operations = [
