@@ -87,7 +87,7 @@ def hurry(event: TroubleAsked) -> None:
     leave_effect("trouble.hurry", event)
 
 
-@consumer("slow.nap", on=[NapAsked], batch=10)
+@consumer("slow.nap", on=[NapAsked])
 def nap(event: NapAsked) -> None:
     """Slow while a test says so."""
     with connection.cursor() as cursor:
