@@ -14,4 +14,7 @@ class EventbusConfig(AppConfig):
 
         if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
             raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")
+            raise ImproperlyConfigured(
+                "This process would kill itself at a failpoint. Unset FAILPOINT: only tests use it."
+            )
         discovery.autodiscover()
