@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from eventbus import alarms, notices
 from eventbus.models import Alarm, AlarmState
@@ -54,16 +54,24 @@ def as_data(alarm: Alarm) -> dict[str, Any]:
 
 
 def print_alarms(found: list[Alarm]) -> None:
-    """The alarms as a table for a terminal, and what to do about those that fire."""
-    table = Table("state", "alarm", "subject", "value", "threshold", "since")
+    """What is not as it should be as a table for a terminal, and what to do about what fires."""
+    table = Table(
+        "state", Column("alarm", no_wrap=True), Column("subject", overflow="fold"), "value", "limit", "since (UTC)"
+    )
     console = Console()
-    for alarm in found:
-        rule = alarms.registry[alarm.name]
-        style = {"firing": "bold red", "pending": "yellow"}.get(alarm.state, "")
-        since = f"{alarm.since:%Y-%m-%d %H:%M:%S}"
+    wrong = [alarm for alarm in found if alarm.state != AlarmState.OK]
+    for alarm in wrong:
         table.add_row(
-            alarm.state, alarm.name, alarm.subject, f"{alarm.value:g}", f"{rule.threshold:g}", since, style=style
+            alarm.state,
+            alarm.name,
+            alarm.subject,
+            f"{alarm.value:g}",
+            f"{alarms.registry[alarm.name].threshold:g}",
+            f"{alarm.since:%d %b %H:%M}",
+            style="bold red" if alarm.state == AlarmState.FIRING else "yellow",
         )
-    console.print(table)
-    for name in dict.fromkeys(alarm.name for alarm in found if alarm.state == AlarmState.FIRING):
+    if wrong:
+        console.print(table)
+    for name in dict.fromkeys(alarm.name for alarm in wrong if alarm.state == AlarmState.FIRING):
         console.print(f"[bold]{name}[/]: {alarms.registry[name].measures}. {alarms.registry[name].advice}")
+    console.print(f"{len(found) - len(wrong)} of {len(found)} measured values are as they should be.")
