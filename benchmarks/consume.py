@@ -18,10 +18,9 @@ PLAIN_INBOX = "benchmarks_plaininbox"
 def run(*, quick: bool) -> list[Result]:
     many, few, rounds = (300, 100, 1) if quick else (10_000, 3_000, 3)
     broker.declare()
-    rates = alternate(
-        rounds, lambda: by_us("bench.tally", many), lambda: by_celery(few), lambda: by_us("bench.tally_list", many)
-    )
-    each, celery, as_list = (median(side) for side in rates)
+    sides = alternate(rounds, lambda: by_us("bench.tally", many), lambda: by_celery(few))
+    each, celery = (median(side) for side in sides)
+    as_list = by_us("bench.tally_list", many)
     return [
         Result("consume", each, celery, "events/s", wanted=4.0),
         Result("consume_list", as_list, celery, "events/s"),

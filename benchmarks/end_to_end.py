@@ -28,7 +28,7 @@ EXECUTE FUNCTION tell_confirmed();
 
 
 def run(*, quick: bool) -> list[Result]:
-    seconds, rounds = (1.0, 1) if quick else (5.0, 4)
+    seconds, rounds = (1.0, 1) if quick else (5.0, 3)
     broker.declare()
     fill_shelves()
     with connection.cursor() as cursor:

@@ -23,7 +23,7 @@ class Round:
 
 
 def run(*, quick: bool) -> list[Result]:
-    seconds, rounds = (0.3, 1) if quick else (4.0, 5)
+    seconds, rounds = (0.3, 1) if quick else (3.0, 5)
     secret = token()
     with web_server() as web:
         for path in ("/api/v1/orders", "/plain/orders"):

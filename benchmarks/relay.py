@@ -44,7 +44,7 @@ FIRST = "SELECT min(position) FROM outbox"
 
 
 def run(*, quick: bool) -> list[Result]:
-    events, singles, waiting, rounds = (500, 100, 30_000, 1) if quick else (10_000, 2_000, 1_000_000, 5)
+    events, singles, waiting, rounds = (500, 100, 30_000, 1) if quick else (10_000, 2_000, 1_000_000, 4)
     broker.declare()
     with running(procfile("relay"), log="relay") as relay:
         until("the relay is connected", lambda: is_connected(relay))

@@ -15,7 +15,7 @@ CONSUMER = "inventory.reserve_stock"
 
 
 def run(*, quick: bool) -> list[Result]:
-    many, few, rounds = (300, 50, 1) if quick else (5_000, 1_500, 3)
+    many, few, rounds = (300, 50, 1) if quick else (5_000, 1_000, 3)
     broker.declare()
     rates = alternate(rounds, lambda: reserve(many), lambda: reserve(few, BENCH_BATCH="1"))
     batched, single = (median(side) for side in rates)

@@ -13,6 +13,8 @@ from eventbus.celery_settings import CELERY
 app = Celery("pipeline", broker=settings.BROKER_URL)
 app.conf.update(CELERY)
 app.conf.beat_schedule = {
+    # Expires: when no worker runs for a while, old evaluations tell nothing.
+    "alarms": {"task": "eventbus.check_alarms", "schedule": 30, "options": {"expires": 30}},
     "partitions": {"task": "eventbus.make_partitions", "schedule": 6 * 3600},
     "stuck orders": {"task": "orders.resolve_stuck", "schedule": 60},
     "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},

@@ -149,6 +149,14 @@ CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unkno
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
 DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
 DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
+# Where each change of an alarm's state is told. Empty: nowhere.
+ALARM_EMAIL = env.list("ALARM_EMAIL", default=[])
+ALARM_WEBHOOK_URL = env.str("ALARM_WEBHOOK_URL", default="")
+# Intake answers 503 when the outbox is so far behind: by the age of its oldest event, or by its length.
+OUTBOX_LIMIT_SECONDS = env.int("OUTBOX_LIMIT_SECONDS", default=3_600)
+OUTBOX_LIMIT_ROWS = env.int("OUTBOX_LIMIT_ROWS", default=1_000_000)
+# RabbitMQ's consumer_timeout, in seconds, for `manage.py check`: the broker tells it nobody.
+BROKER_CONSUMER_TIMEOUT = env.int("BROKER_CONSUMER_TIMEOUT", default=1_800)
 # Tests kill processes at named points; anywhere else a failpoint is refused.
 FAILPOINTS_ALLOWED = False
 

@@ -1,12 +1,16 @@
 """Events, the inbox and the outbox in Django admin: to look at, not to change."""
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from typing import Any
 
+from django.contrib import admin
+from django.db.models import Case, QuerySet, Value, When
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from eventbus import alarms
 from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
 from eventbus.dead_letters import admin as dead_letters  # noqa: F401  it registers its pages
-from eventbus.models import Event, Outbox, ProcessedEventRow
+from eventbus.models import Alarm, AlarmNotice, AlarmState, Event, Outbox, ProcessedEventRow
 
 
 @admin.register(Event)
@@ -46,6 +50,46 @@ class ProcessedEventAdmin(ReadOnlyAdmin):
 class OutboxAdmin(ReadOnlyAdmin):
     """What the broker has not confirmed yet."""
 
-    list_display = ["position", "event_id", "aggregate_id"]
+    list_display = ["position", "event_id", "aggregate_id", "held_by"]
     list_display_links = None
     ordering = ["position"]
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadOnlyAdmin):
+    """What is wrong now, and what was measured of the rest."""
+
+    list_display = ["shown_state", "name", "subject", "value", "threshold", "since", "evaluated_at", "advice"]
+    list_display_links = None
+    list_filter = ["state", "name"]
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        by_urgency = {AlarmState.FIRING: 0, AlarmState.PENDING: 1}
+        urgency = Case(*[When(state=state, then=Value(place)) for state, place in by_urgency.items()], default=Value(2))
+        return [urgency, "name", "subject"]
+
+    @admin.display(description="state")
+    def shown_state(self, alarm: Alarm) -> str:
+        colours = {AlarmState.FIRING: "#ba2121", AlarmState.PENDING: "#b7791f", AlarmState.OK: "inherit"}
+        return format_html('<b style="color: {}">{}</b>', colours[AlarmState(alarm.state)], alarm.state)
+
+    @admin.display
+    def threshold(self, alarm: Alarm) -> float | None:
+        rule = alarms.registry.get(alarm.name)
+        return rule.threshold if rule else None
+
+    @admin.display(description="what it is, and what to do")
+    def advice(self, alarm: Alarm) -> str:
+        rule = alarms.registry.get(alarm.name)
+        if rule is None:
+            return ""
+        return f"{rule.measures}. {rule.advice}" if alarm.state == AlarmState.FIRING else rule.measures
+
+
+@admin.register(AlarmNotice)
+class AlarmNoticeAdmin(ReadOnlyAdmin):
+    """Who was told of which change, and what has not arrived yet."""
+
+    list_display = ["changed_at", "name", "subject", "state", "value", "channel", "delivered_at", "attempts", "error"]
+    list_display_links = None
+    list_filter = ["channel", "state", "name"]

@@ -17,6 +17,10 @@ BROKER_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+#: Seconds that any answer of the broker may take.
+ANSWER_TIMEOUT = 30.0
+
+
 class Unconfirmed(Exception):
     """The broker did not confirm in time. The messages may or may not have arrived: send them again."""
 
@@ -38,8 +42,9 @@ class Outgoing:
 class ConfirmingPublisher:
     """A connection of its own that publishes persistent, mandatory messages and knows which of them arrived.
 
-    Not thread-safe. After any error the channel is thrown away: a late confirm would be taken for another message's,
-    and RabbitMQ 3.10 nacks for ever on a channel that published during a leader election.
+    Not thread-safe. After any error or refusal the connection is thrown away: a late confirm would be taken for another
+    message's, RabbitMQ 3.10 nacks for ever on a channel that published during a leader election, and a broker in alarm
+    does not answer when a channel says goodbye.
     """
 
     def __init__(self, url: str, *, confirm_timeout: float = 30.0) -> None:
@@ -68,11 +73,11 @@ class ConfirmingPublisher:
                 channel.basic_publish(message, outgoing.exchange, outgoing.routing_key, mandatory=True)
             self._collect_confirms()
         except BaseException:
-            self._drop_channel()
+            self.close()
             raise
         refused = self._refused
         if refused:
-            self._drop_channel()
+            self.close()
         return set(range(len(window))) - refused
 
     def heartbeat(self) -> None:
@@ -85,11 +90,11 @@ class ConfirmingPublisher:
             self._connection.heartbeat_check()
 
     def close(self) -> None:
-        """Close the connection; the next send() opens a new one."""
-        self._drop_channel()
+        """Drop the connection, without a goodbye that a silent broker would not answer; send() opens a new one."""
+        self._channel, self._pending, self._refused = None, {}, set()
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.collect(socket_timeout=1)
+            connection.collect()
 
     def _open_channel(self) -> Any:
         if self._connection is None or not self._connection.connected:
@@ -104,15 +109,6 @@ class ConfirmingPublisher:
             self._published, self._pending, self._refused = 0, {}, set()
             self._channel = channel
         return self._channel
-
-    def _drop_channel(self) -> None:
-        channel, self._channel = self._channel, None
-        self._pending, self._refused = {}, set()
-        if channel is not None and channel.connection is not None:
-            try:
-                channel.close()
-            except BROKER_ERRORS:
-                self.close()
 
     def _collect_confirms(self) -> None:
         assert self._connection is not None
@@ -147,10 +143,13 @@ class ConfirmingPublisher:
 def connect(url: str) -> Connection:
     """An open connection to the first node of the URL that answers. Raises one of BROKER_ERRORS if none does."""
     connection = Connection(
-        url, heartbeat=30, connect_timeout=5, transport_options={"read_timeout": 30, "write_timeout": 30}
+        url,
+        heartbeat=30,
+        connect_timeout=5,
+        transport_options={"read_timeout": ANSWER_TIMEOUT, "write_timeout": ANSWER_TIMEOUT},
     )
     nodes = url.count(";") + 1
-    return connection.ensure_connection(
+    connection.ensure_connection(
         max_retries=nodes,
         interval_start=0,
         interval_step=0,
@@ -158,3 +157,6 @@ def connect(url: str) -> Connection:
         # kombu would wrap them into an error of its own, which is none of BROKER_ERRORS.
         reraise_as_library_errors=False,
     )
+    # Where py-amqp waits for an answer without a time of its own, it goes on waiting through its read_timeout.
+    connection.connection.transport.sock.settimeout(ANSWER_TIMEOUT)
+    return connection

@@ -2,16 +2,19 @@
 
 import random
 import threading
+from collections.abc import Sequence
 from time import monotonic
+from typing import Any
 
 import psycopg
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus import topology
-from eventbus.confirms import SEND_ERRORS, ConfirmingPublisher, Unconfirmed, connect
+from eventbus.confirms import SEND_ERRORS, ConfirmingPublisher, connect
 from eventbus.contracts import WireFields
 from eventbus.failpoints import failpoint
+from eventbus.holding import Claimed, HeldKeys, held_back
 from eventbus.publishing import IDLE_RELAY_LOCK, WAKE_CHANNEL
 from eventbus.wire import to_message
 
@@ -23,22 +26,45 @@ IDLE_WAIT = 1.0
 MAX_BACKOFF = 15.0
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
+#: Seconds after which a relay looks for what another one held back before it died.
+HELD_LOOK = 15.0
+
+_WIRE_FIELDS = """e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
+       e.correlation_id, e.causation_id, e.user_id, e.data::text"""
 # Several relays take different rows. An aggregate of which another relay holds an earlier row is left for the next
-# round, so that its events go out in order; `held` reads only the rows before the last one claimed.
-CLAIM = """
+# round, so that its events go out in order; `elsewhere` reads only the rows before the last one claimed.
+CLAIM = f"""
 WITH claimed AS MATERIALIZED (
-    SELECT position, event_id, aggregate_id FROM outbox ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
-), held AS MATERIALIZED (
+    SELECT position, event_id, aggregate_id FROM outbox WHERE held_by IS NULL
+    ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
+), elsewhere AS MATERIALIZED (
     SELECT o.aggregate_id FROM outbox o
-    WHERE o.position < (SELECT max(position) FROM claimed) AND o.position NOT IN (SELECT position FROM claimed)
+    WHERE o.held_by IS NULL
+      AND o.position < (SELECT max(position) FROM claimed) AND o.position NOT IN (SELECT position FROM claimed)
 )
-SELECT c.position, e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
-       e.correlation_id, e.causation_id, e.user_id, e.data::text
+SELECT c.position, {_WIRE_FIELDS},
+       (SELECT h.held_by FROM outbox h WHERE h.aggregate_id = c.aggregate_id AND h.held_by IS NOT NULL
+        ORDER BY h.position LIMIT 1)
 FROM claimed c JOIN event e ON e.id = c.event_id
-WHERE c.aggregate_id NOT IN (SELECT aggregate_id FROM held)
+WHERE c.aggregate_id NOT IN (SELECT aggregate_id FROM elsewhere)
 ORDER BY c.position
 """
+# One relay at a time tries a key, so that the rows it doesn't see are none that another has.
+LOCK_KEY = "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))"
+CLAIM_HELD = f"""
+SELECT o.position, {_WIRE_FIELDS}, NULL
+FROM outbox o JOIN event e ON e.id = o.event_id
+WHERE o.held_by = %s AND NOT EXISTS (
+    SELECT FROM outbox h WHERE h.aggregate_id = o.aggregate_id AND h.held_by <> o.held_by AND h.position < o.position
+)
+ORDER BY o.position LIMIT %s FOR UPDATE OF o
+"""
+HOLD = """
+UPDATE outbox SET held_by = t.key FROM unnest(%s::bigint[], %s::text[]) AS t(position, key)
+WHERE outbox.position = t.position AND held_by IS DISTINCT FROM t.key
+"""
 SETTLE = "DELETE FROM outbox WHERE position = ANY(%s)"
+HELD = "SELECT DISTINCT held_by FROM outbox WHERE held_by IS NOT NULL"
 
 
 class Relay:
@@ -49,7 +75,9 @@ class Relay:
         self.batch = batch
         self.publisher = ConfirmingPublisher(broker_url)
         self.stopping = threading.Event()
+        self.held = HeldKeys()
         self._declared = False
+        self._looked_for_held = 0.0
         self._came_back_empty = False
 
     def stop(self) -> None:
@@ -74,25 +102,78 @@ class Relay:
         connection.close()
 
     def publish_batch(self) -> int:
-        """Publish one batch and forget what was confirmed; returns how many. Dying inside repeats, never skips."""
+        """Publish one batch and forget what was confirmed. Dying inside repeats, never skips.
+
+        Returns with how many events it came further: published, or put aside because a queue of theirs is full.
+        """
         self._declare_topology()
+        self._look_for_held()
+        return self._publish_new() + sum(self._publish_held(key) for key in self.held.due())
+
+    def _publish_new(self) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(CLAIM, [self.batch])
-            rows = cursor.fetchall()
-            if not rows:
+            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            if not claimed:
                 return 0
             failpoint("relay.after_claim")
-            window = [to_message(WireFields(*row[1:])) for row in rows]
-            confirmed = self.publisher.send(window)
-            failpoint("relay.after_confirm")
-            settled = settleable([row[5] for row in rows], confirmed)
-            cursor.execute(SETTLE, [[rows[place][0] for place in settled]])
-        if len(settled) < len(rows):
-            raise Unconfirmed(
-                f"The broker refused {len(rows) - len(confirmed)} of {len(rows)} events: a queue is full, or no queue "
-                "takes what orders.unrouted should. They stay in the outbox."
-            )
-        return len(settled)
+            full = {place for place, each in enumerate(claimed) if each.key in self.held}
+            refused = self._send(cursor, claimed, full)
+        for key in {claimed[place].key for place in refused}:
+            self._note_refusal(key, taken=0)
+        return len(claimed)
+
+    def _publish_held(self, key: str) -> int:
+        """Try a key that was refused; returns how many of its events were published."""
+        held = self.held[key]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LOCK_KEY, [IDLE_RELAY_LOCK, key])
+            if cursor.fetchone() != (True,):
+                held.retry_at = monotonic() + IDLE_WAIT
+                return 0
+            cursor.execute(CLAIM_HELD, [key, held.window])
+            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            full = {place for place, each in enumerate(claimed) if each.key in self.held and each.key != key}
+            refused = self._send(cursor, claimed, full)
+        taken = len(claimed) - len(refused | full)
+        if any(claimed[place].key == key for place in refused):
+            self._note_refusal(key, taken)
+        elif len(claimed) < held.window:
+            self.held.forget(key)
+            log.info("relay.released", routing_key=key)
+        else:
+            held.accepted(self.batch)
+        for other in {claimed[place].key for place in refused} - {key}:
+            self._note_refusal(other, taken=0)
+        return taken
+
+    def _send(self, cursor: Any, claimed: Sequence[Claimed], full: set[int]) -> set[int]:
+        """Publish what is not held back anyway, and settle the rows; returns the places that the broker refused."""
+        waiting = held_back(claimed, full)
+        sending = [place for place in range(len(claimed)) if place not in waiting]
+        confirmed = self.publisher.send([claimed[place].message for place in sending]) if sending else set()
+        failpoint("relay.after_confirm")
+        refused = {place for number, place in enumerate(sending) if number not in confirmed}
+        waiting = held_back(claimed, full | refused)
+        if waiting:
+            cursor.execute(HOLD, [[claimed[place].position for place in waiting], list(waiting.values())])
+        settled = [each.position for place, each in enumerate(claimed) if place not in waiting]
+        cursor.execute(SETTLE, [settled])
+        return refused
+
+    def _note_refusal(self, key: str, taken: int) -> None:
+        pause = self.held[key].refused(taken)
+        if not taken:
+            # If it is not a full queue, then nothing takes the event, not even orders.unrouted.
+            self._declared = False
+            log.warning("relay.held_back", routing_key=key, retry_in_seconds=round(pause, 2))
+
+    def _look_for_held(self) -> None:
+        if monotonic() - self._looked_for_held > HELD_LOOK:
+            with connection.cursor() as cursor:
+                cursor.execute(HELD)
+                self.held.learn(key for (key,) in cursor.fetchall())
+            self._looked_for_held = monotonic()
 
     def _declare_topology(self) -> None:
         # At every new connection: a broker that lost its data must not swallow events.
@@ -116,10 +197,10 @@ class Relay:
                 return
             try:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
-                cursor.execute("SELECT EXISTS (SELECT FROM outbox)")
+                cursor.execute("SELECT EXISTS (SELECT FROM outbox WHERE held_by IS NULL)")
                 row = cursor.fetchone()
                 if not (row and row[0]):
-                    self._listen(IDLE_WAIT)
+                    self._listen(self.held.seconds_to_next(at_most=IDLE_WAIT))
                 elif self._came_back_empty:
                     self._listen(0.02)  # another relay holds what is there
                 self._came_back_empty = bool(row and row[0])
@@ -139,20 +220,13 @@ class Relay:
         log.warning("relay.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 2))
         self.publisher.close()
         self._declared = False
+        self.held, self._looked_for_held = HeldKeys(), 0.0
         connection.close()
         self.stopping.wait(delay)
 
 
-def settleable(aggregates: list[str], confirmed: set[int]) -> list[int]:
-    """The places that may leave the outbox: confirmed, and nothing earlier of the same aggregate was refused.
-
-    What was confirmed behind a refused one is sent again after it: a duplicate is harmless, a gap in the order is not.
-    """
-    stuck: set[str] = set()
-    settled = []
-    for place, aggregate in enumerate(aggregates):
-        if place in confirmed and aggregate not in stuck:
-            settled.append(place)
-        else:
-            stuck.add(aggregate)
-    return settled
+def as_claimed(row: Sequence[Any]) -> Claimed:
+    """A row of CLAIM or CLAIM_HELD."""
+    position, *fields, behind = row
+    wire = WireFields(*fields)
+    return Claimed(position, wire.aggregate_id, to_message(wire), behind)

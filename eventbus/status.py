@@ -8,8 +8,17 @@ from django.db import connection
 from django.db.models import Count
 
 from eventbus import declarations
-from eventbus.confirms import connect
+from eventbus.confirms import BROKER_ERRORS, connect
 from eventbus.dead_letters.models import DeadLetter, LetterState
+
+# Joined for the first row only: positions follow the time closely enough, and there may be a million.
+OUTBOX = """
+SELECT count(*), count(held_by), coalesce((
+    SELECT extract(epoch FROM now() - e.occurred_at)::float8
+    FROM outbox o JOIN event e ON e.id = o.event_id ORDER BY o.position LIMIT 1
+), 0)
+FROM outbox
+"""
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,13 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class BusStatus:
-    """`oldest_seconds` is the age of the oldest event that is not published yet."""
+    """`oldest_seconds` is the age of the oldest event that is not published yet; `held` wait for a full queue."""
 
     outbox: int
     oldest_seconds: float
     relays: int
     queues: list[QueueStatus]
+    held: int = 0
 
     @property
     def is_staffed(self) -> bool:
@@ -48,14 +58,21 @@ class BusStatus:
 def bus_status() -> BusStatus:
     """Ask database and broker. Raises DatabaseError or one of confirms.BROKER_ERRORS when one does not answer."""
     with connection.cursor() as cursor:
+        cursor.execute(OUTBOX)
+        outbox, held, oldest = cursor.fetchone() or (0, 0, 0.0)
         cursor.execute(
-            "SELECT count(*), coalesce(extract(epoch FROM now() - min(e.occurred_at)), 0)::float8 "
-            "FROM outbox o JOIN event e ON e.id = o.event_id"
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()"
         )
-        outbox, oldest = cursor.fetchone() or (0, 0.0)
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay'")
         (relays,) = cursor.fetchone() or (0,)
-    return BusStatus(outbox, oldest, relays, _queues())
+    return BusStatus(outbox, oldest, relays, _queues(), held)
+
+
+def bus_status_or_error() -> tuple[BusStatus | None, str]:
+    """The status, or why the broker does not answer. Raises DatabaseError."""
+    try:
+        return bus_status(), ""
+    except BROKER_ERRORS as error:
+        return None, f"{type(error).__name__}: {error}"
 
 
 def _queues() -> list[QueueStatus]:

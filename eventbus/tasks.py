@@ -9,7 +9,7 @@ from celery.exceptions import Reject, Retry
 from celery.signals import task_prerun
 from django.db import close_old_connections
 
-from eventbus import declarations, execution
+from eventbus import alarms, declarations, execution, notices
 from eventbus.dead_letters import retention
 from eventbus.declarations import Consumer
 from eventbus.partitions import ensure_partitions
@@ -69,3 +69,10 @@ def make_partitions() -> None:
     """Create the partitions of the coming months."""
     for name in ensure_partitions():
         log.info("partition.created", partition=name)
+
+
+@shared_task(name="eventbus.check_alarms")
+def check_alarms() -> None:
+    """Evaluate the alarms, and only then tell what changed: no receiver can keep the states from being stored."""
+    alarms.evaluate()
+    notices.deliver()

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from eventbus.context import Cause, acting, current_cause, new_id
 from eventbus.contracts import Contract, encode_json
 from eventbus.failpoints import failpoint
+from eventbus.pressure import gate
 from eventbus.publishing import publish_with
 from orders.currencies import COUNTRIES, FINEST, SMALLEST
 from orders.events import Address, Item, OrderCreated
@@ -228,6 +229,13 @@ def _store_once(order: NewOrder, channel_id: int, key: str) -> Placed:
 
 def _store(order: NewOrder, channel_id: int, remember: tuple[str, bytes] | None = None) -> Placed:
     """One statement, which is its own transaction unless one is open."""
+    if (seconds := gate.seconds_to_wait()) is not None:
+        raise Problem(
+            503,
+            "Too many orders wait to be passed on. Try again later.",
+            kind="behind",
+            headers={"Retry-After": str(seconds)},
+        )
     now = datetime.now(UTC)
     order_id = new_id()
     created = OrderCreated(

@@ -27,7 +27,7 @@ NAMES = {
 def test_every_benchmark_runs_and_is_written_down(tmp_path):
     output = tmp_path / "bench.json"
     done = subprocess.run(
-        [ROOT / "script/bench", "--quick", "--output", output], capture_output=True, text=True, timeout=400
+        [ROOT / "script/bench", "--quick", "--output", output], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(output.read_text())

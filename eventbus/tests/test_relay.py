@@ -5,28 +5,65 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
+from eventbus.confirms import Outgoing
+from eventbus.holding import Claimed, Held, held_back
 from eventbus.publishing import publish
-from eventbus.relay import CLAIM, settleable
+from eventbus.relay import CLAIM
 from eventbus.tests.samples import ParcelSent
 
 
+def claim(place: int, aggregate: str, key: str = "parcel.sent.v1", behind: str | None = None) -> Claimed:
+    return Claimed(place + 1, aggregate, Outgoing("orders", key, "", {}), behind)
+
+
 @pytest.mark.parametrize(
-    ("aggregates", "confirmed", "expected"),
+    ("aggregates", "refused", "waiting"),
     [
-        ("abc", {0, 1, 2}, [0, 1, 2]),
         ("abc", set(), []),
-        ("abc", {0, 2}, [0, 2]),
+        ("abc", {0, 1, 2}, [0, 1, 2]),
+        ("abc", {1}, [1]),
         # What was confirmed behind a refused event of the same aggregate goes again after it.
-        ("aab", {1, 2}, [2]),
-        ("abab", {0, 1, 3}, [0, 1, 3]),
-        ("aaaa", {0, 1, 3}, [0, 1]),
+        ("aab", {0}, [0, 1]),
+        ("abab", {2}, [2]),
+        ("aaaa", {2}, [2, 3]),
         ("", set(), []),
     ],
 )
 def test_nothing_leaves_the_outbox_before_an_earlier_event_of_its_aggregate(
-    aggregates: str, confirmed: set[int], expected: list[int]
+    aggregates: str, refused: set[int], waiting: list[int]
 ) -> None:
-    assert settleable(list(aggregates), confirmed) == expected
+    assert list(held_back([claim(place, each) for place, each in enumerate(aggregates)], refused)) == waiting
+
+
+def test_what_follows_a_refused_event_waits_for_the_same_queue() -> None:
+    claimed = [claim(0, "a", "full.v1"), claim(1, "a", "free.v1"), claim(2, "b", "free.v1")]
+    assert held_back(claimed, {0}) == {0: "full.v1", 1: "full.v1"}
+
+
+def test_what_follows_an_event_that_waits_already_waits_too() -> None:
+    assert held_back([claim(0, "a", "free.v1", behind="full.v1")], set()) == {0: "full.v1"}
+
+
+def test_a_refused_key_is_tried_later_each_time_and_never_much_later() -> None:
+    held = Held()
+    pauses = [held.refused(taken=0) for _ in range(20)]
+    assert 0.25 <= pauses[0] <= 0.5
+    assert pauses[3] > 1
+    assert 7.5 <= pauses[-1] <= 15
+    assert held.window == 1
+
+
+def test_a_key_that_is_taken_again_is_tried_with_more_each_time() -> None:
+    held = Held()
+    held.refused(taken=0)
+    windows = []
+    for _ in range(12):
+        held.accepted(limit=500)
+        windows.append(held.window)
+    assert windows[:3] == [2, 4, 8]
+    assert windows[-1] == 500
+    assert held.refused(taken=37) <= 0.25
+    assert held.window == 37
 
 
 @pytest.fixture

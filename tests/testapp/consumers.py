@@ -8,7 +8,7 @@ from django.db import connection
 
 from eventbus.contracts import Event
 from eventbus.declarations import PermanentFailure, Retry, consumer
-from tests.testapp.events import ProbeSent, TroubleAsked
+from tests.testapp.events import NapAsked, ProbeSent, TroubleAsked
 
 
 def leave_effect(consumer_name: str, event: Event) -> None:
@@ -90,3 +90,10 @@ def hurry(event: TroubleAsked) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(30)")
     leave_effect("trouble.hurry", event)
+
+
+@consumer("slow.nap", on=[NapAsked])
+def nap(event: NapAsked) -> None:
+    """Slow while a test says so."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.2) FROM broken WHERE what = 'slow'")

@@ -24,3 +24,9 @@ class NobodyCares(Event, type="nobody.cares", version="1.0", aggregate="nobody_i
     """No consumer listens to it."""
 
     nobody_id: UUID
+
+
+class NapAsked(Event, type="nap.asked", version="1.0", aggregate="nap_id"):
+    """Something that takes its time."""
+
+    nap_id: UUID

@@ -62,4 +62,7 @@ def print_status(status: BusStatus) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(f"outbox: {status.outbox} events, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}")
+    held = f", {status.held} of them wait for a full queue" if status.held else ""
+    console.print(
+        f"outbox: {status.outbox} events{held}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
+    )

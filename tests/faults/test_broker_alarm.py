@@ -1,0 +1,58 @@
+"""Fault 12: the broker is short of memory and takes nothing from publishers."""
+
+from time import monotonic
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+
+from eventbus.publishing import publish
+from tests.support import effects
+from tests.support.broker_alarm import memory_alarm
+from tests.support.bus import LiveBus
+from tests.support.effects import PIPELINE
+from tests.support.mail import MailSink
+from tests.support.shop import Shop
+from tests.support.stock import receive
+from tests.testapp.events import ProbeSent
+
+pytestmark = [pytest.mark.live, pytest.mark.faults]
+
+
+def seconds_per_order(shop: Shop, product: str, orders: int) -> float:
+    """The time within which 95 of 100 are answered."""
+    taken = []
+    for _ in range(orders):
+        began = monotonic()
+        assert shop.post(shop.order(product)).status_code == 201
+        taken.append(monotonic() - began)
+    return sorted(taken)[int(orders * 0.95)]
+
+
+def test_intake_goes_on_through_a_memory_alarm_and_everything_arrives_after_it(
+    live_bus: LiveBus, shop: Shop, mail_sink: MailSink
+) -> None:
+    live_bus.only(*PIPELINE)
+    product = receive(500)
+    calm = seconds_per_order(shop, product, 60)
+    with memory_alarm():
+        in_alarm = seconds_per_order(shop, product, 60)
+        ((waiting,),) = live_bus.query("SELECT count(*) FROM outbox")
+        assert waiting > 0
+    # A shared machine has hiccups of its own.
+    assert in_alarm <= 2 * calm + 0.05
+    effects.check(live_bus, shop, mail_sink)
+
+
+def test_the_relay_gives_a_silent_broker_up_in_time_and_resumes(live_bus: LiveBus) -> None:
+    live_bus.only("relay", "worker probe")
+    ids = []
+    with memory_alarm():
+        # The broker still reads the first window of a connection, and nothing after it.
+        for _ in range(2):
+            with transaction.atomic():
+                ids += publish(*[ProbeSent(probe_id=uuid4()) for _ in range(600)])
+        live_bus.wait_for(lambda: "relay.interrupted" in live_bus["relay"].says(), "the relay to give up", 45)
+    live_bus.drain()
+    assert live_bus["relay"].is_alive
+    assert live_bus.effects("probe.count", *ids) == len(ids)
