@@ -10,12 +10,9 @@ class EventbusConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from eventbus import alarm_rules, checks, discovery, failpoints  # noqa: F401  the imports register rules and checks
+        from eventbus import alarm_rules, checks, discovery, failpoints  # noqa: F401  they register rules and checks
         from eventbus.dead_letters import checks as checks_of_keys  # noqa: F401
 
         if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
             raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")
-            raise ImproperlyConfigured(
-                "This process would kill itself at a failpoint. Unset FAILPOINT: only tests use it."
-            )
         discovery.autodiscover()
