@@ -15,7 +15,7 @@ import psycopg
 from django.db import connection
 from psycopg import sql
 
-from eventbus import invariants
+from eventbus import ledger
 from eventbus.contracts import WireFields
 from eventbus.wire import to_message
 from tests.support.ports import free_port
@@ -241,7 +241,10 @@ class LiveBus:
         """What is still on its way: in the outbox, or not handled by a consumer that listens. One statement, as an
         event goes from the one to the other meanwhile."""
         waiting = "SELECT 'outbox', aggregate_id, event_id FROM outbox"
-        return self.query(f"(SELECT * FROM ({waiting} LIMIT 5) AS o) UNION ALL ({invariants.MISSING})")
+        missing = f"SELECT m.consumer, m.type, m.id FROM ({ledger.MISSING}) AS m"
+        return self.query(
+            f"(SELECT * FROM ({waiting} LIMIT 5) AS o) UNION ALL ({missing})", ledger.FROM_THE_START, 1000
+        )
 
     def drain(self, seconds: float = 60) -> None:
         """Wait until outbox and queues are empty: every event is handled, or a dead letter, at every consumer."""
