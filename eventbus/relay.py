@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 #: Seconds after which an idle relay looks even if nobody woke it.
 IDLE_WAIT = 1.0
+#: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
+CONFIRM_TIMEOUT = 10.0
 MAX_BACKOFF = 15.0
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
@@ -73,7 +75,7 @@ class Relay:
     def __init__(self, broker_url: str, *, batch: int = BATCH) -> None:
         self.broker_url = broker_url
         self.batch = batch
-        self.publisher = ConfirmingPublisher(broker_url)
+        self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
         self.stopping = threading.Event()
         self.held = HeldKeys()
         self._declared = False

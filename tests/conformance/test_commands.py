@@ -12,7 +12,7 @@ from tests.testapp.events import ProbeSent
 
 pytestmark = pytest.mark.live
 
-ALL = (*PIPELINE, "worker probe", "worker trouble")
+ALL = (*PIPELINE, "worker probe", "worker trouble", "worker slow")
 
 
 def test_bus_status_says_whether_everybody_is_there(live_bus: LiveBus) -> None:

@@ -35,17 +35,6 @@ def test_a_killed_broker_stops_no_intake_and_loses_nothing(
     assert all(process.is_alive for process in pipeline.processes.values() if process.name in effects.PIPELINE)
 
 
-def test_a_memory_alarm_of_the_broker_stops_no_intake_and_loses_nothing(
-    pipeline: LiveBus, shop: Shop, mail_sink: MailSink, servers: Servers
-) -> None:
-    product = receive(200)
-    with servers.memory_alarm():
-        shop.place_all([shop.order(product) for _ in range(40)])
-        assert shop.statuses == {201: 40}
-        assert pipeline.query("SELECT count(*) > 0 FROM outbox") == [(True,)]
-    assert set(effects.check(pipeline, shop, mail_sink).values()) == {"CONFIRMED"}
-
-
 @pytest.mark.parametrize("how", ["immediate stop", "kill"])
 def test_a_postgresql_that_dies_loses_no_accepted_order(
     pipeline: LiveBus, shop: Shop, mail_sink: MailSink, servers: Servers, how: str

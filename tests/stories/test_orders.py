@@ -67,17 +67,18 @@ def test_everything_that_an_order_causes_is_one_chain_under_one_correlation_id(l
     live_bus.drain()
 
     rows = live_bus.query("SELECT type, id, causation_id FROM event WHERE correlation_id = %s", correlation_id)
-    events = {kind: (event_id, cause) for kind, event_id, cause in rows}
-
+    ids, causes = {kind: each for kind, each, _ in rows}, {kind: cause for kind, _, cause in rows}
     chain = ["order.created", "inventory.reserved", "order.confirmed", "notification.queued", "notification.sent"]
-    assert sorted(kind for kind, *_ in rows) == sorted(chain)
-    assert events["order.created"][1] is None
+    assert len(ids) == len(rows) >= len(chain)
     for before, after in pairwise(chain):
-        assert events[after][1] == events[before][0], f"{after} was not caused by {before}"
+        assert causes[after] == ids[before], f"{after} was not caused by {before}"
+    assert [kind for kind, cause in causes.items() if cause is None] == ["order.created"]
+    assert set(causes.values()) <= {None, *ids.values()}
+
     told = shop.events(order_id)
-    assert [event["eventType"] for event in told] == chain[:3]
+    assert [event["eventType"] for event in told][:3] == chain[:3]
     assert {event["metadata"]["correlationId"] for event in told} == {correlation_id}
-    assert [event["sequence"] for event in told] == [1, 2, 3]
+    assert [event["sequence"] for event in told] == list(range(1, len(told) + 1))
 
 
 def test_the_answer_does_not_wait_for_any_consumer(live_bus: LiveBus, shop: Shop, mail_sink: MailSink) -> None:

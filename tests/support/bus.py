@@ -147,8 +147,11 @@ class LiveBus:
             self.processes[name].kill9()
 
     def term(self, *names: str) -> None:
+        """Ask them to end, all at once, and wait until they have."""
         for name in names:
-            self.processes[name].term()
+            self.processes[name].ask_to_end()
+        for name in names:
+            self.processes[name].wait_for_end(60)
 
     def only(self, *names: str) -> None:
         """End every process but these, which run afterwards."""

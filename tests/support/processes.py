@@ -55,11 +55,10 @@ class Process:
                 os.killpg(self.pid, signal.SIGKILL)
             self.wait_for_end(10)
 
-    def term(self) -> int:
-        """Ask it to end, as a deployment would; returns its exit code."""
+    def ask_to_end(self) -> None:
+        """As a deployment would."""
         if self.is_alive:
             os.kill(self.pid, signal.SIGTERM)
-        return self.wait_for_end(60)
 
     def wait_for_end(self, seconds: float) -> int:
         """Wait until it has ended by itself; returns its exit code, -9 for a kill."""

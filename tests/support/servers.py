@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,15 +35,6 @@ class Servers:
         pid = int(pid_file.read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
         wait_until(lambda: not pid_file.exists(), 30, "PostgreSQL to end")
-
-    @contextmanager
-    def memory_alarm(self) -> Iterator[None]:
-        """Inside, the broker believes that its memory is used up, and stops every publisher."""
-        self._run("rabbitmqctl", "set_vm_memory_high_watermark", "0.00001")
-        try:
-            yield
-        finally:
-            self._run("rabbitmqctl", "set_vm_memory_high_watermark", "0.4")
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(

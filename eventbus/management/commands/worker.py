@@ -1,8 +1,10 @@
 import os
+import warnings
 from argparse import ArgumentParser
 from typing import Any
 
 import kombu
+from celery.platforms import SecurityWarning
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -37,6 +39,8 @@ class Command(BaseCommand):
             queues.append(UPKEEP_QUEUE)
         app.conf.task_queues = queues
         settings.DATABASES["default"]["OPTIONS"]["application_name"] = f"worker {only or group}"
+        # It warns root of pickled messages, and we accept none.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
         app.worker_main(
             [
                 # Before the subcommand: its banner is no log line.
