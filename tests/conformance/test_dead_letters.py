@@ -53,7 +53,8 @@ def letters(bus: LiveBus, number: int, *, consumer: str = "trouble.obey", state:
 
 
 def run_json(bus: LiveBus, *arguments: str, expect: int = 0) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(bus.manage(*arguments, "--json", expect=expect))
+    # The log goes before it.
+    answer: dict[str, Any] = json.loads(bus.manage(*arguments, "--json", expect=expect).splitlines()[-1])
     return answer
 
 
