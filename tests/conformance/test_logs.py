@@ -44,7 +44,7 @@ def test_lines_about_an_event_carry_its_ids(live_bus: LiveBus) -> None:
 
 def test_one_correlation_id_leads_through_the_logs_of_all_processes(live_bus: LiveBus, shop: Shop) -> None:
     names = ("web", "worker orders", "worker inventory", "worker notifications")
-    live_bus.ensure("relay", *names)
+    live_bus.ensure("relay", *names, "worker shipping")
     correlation_id = f"logs-{uuid4()}"
     order_id = UUID(shop.post(shop.order(receive(1)), **{"x-correlation-id": correlation_id}).json()["orderId"])
     live_bus.drain()
@@ -58,7 +58,7 @@ def test_one_correlation_id_leads_through_the_logs_of_all_processes(live_bus: Li
 def test_logs_tell_nothing_of_the_customer(live_bus: LiveBus, shop: Shop) -> None:
     """Also when something fails: a dead letter's traceback must not show what the code had in hand."""
     names = ("web", "relay", "worker orders", "worker inventory", "worker notifications")
-    live_bus.ensure(*names)
+    live_bus.ensure(*names, "worker shipping")
     body = shop.order(receive(1))
     tap = live_bus.wire.tap("order.confirmed.v1")
     shop.place(body)
