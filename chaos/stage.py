@@ -19,6 +19,7 @@ from honcho.environ import parse_procfile
 from psycopg import sql
 
 from chaos.waiting import wait_until
+from eventbus import confirms
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "script/_lib"))
@@ -154,6 +155,14 @@ class Stage:
         with opener.open(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def queue_lengths(self) -> dict[str, int]:
+        """How many messages wait in each queue, asked of the queues themselves: the management API lags by seconds."""
+        found: dict[str, int] = {}
+        with confirms.connect(self.broker_url) as broker, broker.channel() as channel:
+            for queue in self.manage_broker("GET", f"queues/{self.lab}?columns=name"):
+                found[queue["name"]] = channel.queue_declare(queue["name"], passive=True).message_count
+        return found
 
     # Processes
 
