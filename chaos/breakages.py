@@ -93,31 +93,28 @@ def publish_and_hope() -> None:
 
 @breakage("reused-channel")
 def go_on_after_an_error() -> None:
-    """The channel is kept after a time-out, and any confirm is taken for one of the messages just sent: what py-amqp's
-    own waiting publish does."""
+    """The channel is kept after a time-out, and confirms are counted, not matched: a late one passes for another's."""
+    settled = credit = 0
+
+    def on_ack(tag: int, multiple: bool) -> None:
+        nonlocal settled, credit
+        credit += tag - settled if multiple else 1
+        settled = max(settled, tag)
 
     def send(self: ConfirmingPublisher, window: Sequence[Outgoing]) -> set[int]:
+        nonlocal credit
         channel = self._open_channel()
-        acked = 0
-        settled = getattr(self, "settled", 0)
-
-        def on_ack(tag: int, multiple: bool) -> None:
-            nonlocal acked, settled
-            acked += tag - settled if multiple else 1
-            settled = max(settled, tag)
-
-        channel.events["basic_ack"].clear()
-        channel.events["basic_ack"].add(on_ack)
+        channel.events["basic_ack"] = {on_ack}
         _publish(channel, window)
         deadline = monotonic() + self.confirm_timeout
-        while acked < len(window):
+        while credit < len(window):
+            if monotonic() > deadline:
+                raise Unconfirmed("Not confirmed in time.")
             try:
-                self._connection.drain_events(timeout=max(0.01, deadline - monotonic()))  # type: ignore[union-attr]
+                self._connection.drain_events(timeout=0.1)  # type: ignore[union-attr]
             except TimeoutError:
-                if monotonic() > deadline:
-                    raise Unconfirmed("Not confirmed in time.") from None
-            finally:
-                self.settled = settled  # type: ignore[attr-defined]
+                continue
+        credit -= len(window)
         return set(range(len(window)))
 
     ConfirmingPublisher.send = send  # type: ignore[method-assign]
@@ -129,6 +126,13 @@ def go_on_after_an_error() -> None:
             stock_close(self)
 
     ConfirmingPublisher.close = close  # type: ignore[method-assign]
+    stock_declare = relay.Relay._declare_topology
+
+    def declare_once(self: relay.Relay) -> None:
+        stock_declare(self)
+        relay.Relay._declare_topology = lambda self: None  # type: ignore[method-assign]
+
+    relay.Relay._declare_topology = declare_once  # type: ignore[method-assign]
 
 
 @breakage("at-most-once-dead-lettering")

@@ -36,6 +36,7 @@ TEMPLATE = "chaos_template"
 WEB, RELAY, MAIL, BROKER, POSTGRES = "web", "relay", "mail", "rabbitmq", "postgres"
 WORKERS = ("worker_orders", "worker_inventory", "worker_notifications", "worker_chaos")
 PRODUCT = (WEB, RELAY, *WORKERS)
+STAFFED = ("orders.confirm", "inventory.reserve_stock", "notifications.deliver_mail", "chaos.tally")
 
 
 class Stage:
@@ -156,13 +157,16 @@ class Stage:
             text = answer.read()
         return json.loads(text) if text else None
 
-    def queue_lengths(self) -> dict[str, int]:
-        """How many messages wait in each queue, asked of the queues themselves: the management API lags by seconds."""
-        found: dict[str, int] = {}
+    def queues(self, *names: str) -> list[tuple[int, int]]:
+        """(messages that wait, consumers) of each queue, asked of itself: the management API lags by seconds."""
         with confirms.connect(self.broker_url) as broker, broker.channel() as channel:
-            for queue in self.manage_broker("GET", f"queues/{self.lab}?columns=name"):
-                found[queue["name"]] = channel.queue_declare(queue["name"], passive=True).message_count
-        return found
+            answers = [channel.queue_declare(name, passive=True) for name in names]
+            return [(answer.message_count, answer.consumer_count) for answer in answers]
+
+    def await_staffed(self, seconds: float = 60) -> None:
+        """Wait until a relay is connected, and a worker to one queue of each group at least."""
+        wait_until(lambda: self.is_ready(RELAY), seconds, "a relay")
+        wait_until(lambda: all(consumers for _, consumers in self.queues(*STAFFED)), seconds, "the workers")
 
     # Processes
 
