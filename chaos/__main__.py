@@ -5,7 +5,8 @@ import signal
 import sys
 from types import FrameType
 
-from chaos import faults, run
+from chaos import faults, run, trials
+from chaos.baseline import PlainStage, baseline
 from chaos.stage import Stage
 
 
@@ -19,17 +20,11 @@ def main() -> int:
         print(text, file=out, flush=True)
 
     if arguments.breakage:
-        from chaos import trials
-
         return trials.main(arguments.breakage, control=arguments.control, as_json=arguments.json, say=say)
-    if arguments.baseline:
-        from chaos import baseline
-
-        return baseline.main(arguments, say=say)
-    stage = Stage()
+    stage, play = (PlainStage(), baseline) if arguments.baseline else (Stage(), run.chaos)
     try:
         stage.open()
-        verdict = run.chaos(stage, minutes=arguments.minutes, orders=arguments.orders, seed=arguments.seed, say=say)
+        verdict = play(stage, minutes=arguments.minutes, orders=arguments.orders, seed=arguments.seed, say=say)
     finally:
         stage.close()
     run.report(verdict, say=say, left_out=faults.LEFT_OUT)
