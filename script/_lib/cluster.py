@@ -68,8 +68,8 @@ class Network:
     def cut_off(self, number: int) -> None:
         """Drop every packet between this node and the others; this machine still reaches all three."""
         others = ", ".join(self.host(other) for other in NODES if other != number)
-        rules = f"table ip cut {{ chain input {{ type filter hook input priority 0; ip saddr {{ {others} }} drop; }} }}"
-        self._inside(number, "nft", rules)
+        chain = f"type filter hook input priority 0\nip saddr {{ {others} }} drop"
+        self._inside(number, "nft", f"table ip cut {{\nchain input {{\n{chain}\n}}\n}}")
 
     def join(self, number: int) -> None:
         self._inside(number, "nft", "delete table ip cut")
