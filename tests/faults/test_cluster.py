@@ -49,7 +49,8 @@ def product_on(
             name=name,
             database_url=os.environ["DATABASE_URL"],
             broker_url=first.url(name),
-            management_url=first.management_url(),
+            # Of a node that no test cuts off.
+            management_url=cluster.nodes[1].management_url(),
             smtp_port=mail_sink.port,
         )
         bus.env |= {"TEST_LOGS": logs, "BROKER_URL": cluster.urls(name)}
