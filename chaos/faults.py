@@ -9,7 +9,7 @@ from threading import Event as Flag
 from threading import Lock, Thread
 from time import monotonic, time
 
-from chaos.stage import BROKER, MAIL, POSTGRES, RELAY, WEB, WORKERS, Stage, has_ended
+from chaos.stage import BROKER, DEAD_LETTERS, MAIL, POSTGRES, RELAY, WEB, WORKERS, Stage, has_ended
 
 EVERY = 3.0
 #: A server that was hit needs a while to come back: it is left alone so long, or orders would never flow.
@@ -23,7 +23,7 @@ LEFT_OUT = ("network partition: one broker node has nobody to be cut off from; s
 CHOICES: tuple[tuple[str, str, int], ...] = (
     ("kill", WEB, 3),
     ("kill", RELAY, 3),
-    *(("kill", worker, 1) for worker in WORKERS),
+    *(("kill", worker, 1) for worker in (*WORKERS, DEAD_LETTERS)),
     ("kill child", WEB, 1),
     *(("kill child", worker, 1) for worker in WORKERS),
     ("kill", BROKER, 2),

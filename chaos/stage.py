@@ -34,9 +34,17 @@ __all__ = ["LOGS", "MAILBOX", "Stage", "has_ended"]
 
 TEMPLATE = "chaos_template"
 WEB, RELAY, MAIL, BROKER, POSTGRES = "web", "relay", "mail", "rabbitmq", "postgres"
-WORKERS = ("worker_orders", "worker_inventory", "worker_notifications", "worker_chaos")
-PRODUCT = (WEB, RELAY, *WORKERS)
-STAFFED = ("orders.confirm", "inventory.reserve_stock", "notifications.deliver_mail", "chaos.tally")
+WORKERS = ("worker_orders", "worker_inventory", "worker_notifications", "worker_shipping", "worker_chaos")
+DEAD_LETTERS = "worker_dead_letters"
+PRODUCT = (WEB, RELAY, *WORKERS, DEAD_LETTERS)
+#: One queue of each worker.
+STAFFED = (
+    "orders.confirm",
+    "inventory.reserve_stock",
+    "notifications.deliver_mail",
+    "shipping.prepare",
+    "chaos.tally",
+)
 
 
 class Stage:
@@ -236,6 +244,8 @@ class Stage:
             return self.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'relay' LIMIT 1") != []
         if name == WEB:
             return self._answers(f"http://127.0.0.1:{self.env['PORT']}/health/ready")
+        if name == DEAD_LETTERS:
+            return self.pid(name) is not None
         return "ready." in self.says(name)
 
     def _answers(self, url: str) -> bool:
