@@ -4,7 +4,8 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
-RESERVE, CONFIRM, REJECT, SEND = "inventory.reserve", "orders.confirm", "orders.reject", "notifications.send"
+RESERVE, CONFIRM, REJECT, SEND = "plain.reserve", "plain.confirm", "plain.reject", "plain.send"
+QUEUES = {RESERVE: "inventory", CONFIRM: "orders", REJECT: "orders", SEND: "notifications"}
 
 app = Celery("plain", broker=settings.BROKER_URL, set_as_current=False, include=["chaos.plain.tasks"])
 app.conf.update(
@@ -12,7 +13,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_hijack_root_logger=False,
-    task_routes={name: {"queue": name.partition(".")[0]} for name in (RESERVE, CONFIRM, REJECT, SEND)},
+    task_routes={name: {"queue": queue} for name, queue in QUEUES.items()},
 )
 
 

@@ -63,6 +63,8 @@ def product_on(
                 yield bus, shop
                 shop.close()
         finally:
+            # The virtual host goes with the cluster, of which a node may still be cut off.
+            bus._ask = lambda *_, **__: None  # type: ignore[method-assign]
             bus.destroy()
     finally:
         cluster.stop()
@@ -129,8 +131,10 @@ def test_a_cut_network_delays_publishing_and_loses_nothing(
     with product_on(cluster, mail_sink, logs, django_db_blocker) as (bus, shop):
         product = receive(10_000)
         with flowing(shop, product):
-            for seconds in (10, 30):
-                gap = longest_wait(bus, network, seconds)
+            # The relay talks to the first node, and afterwards to the second.
+            for number, seconds in ((1, 10), (2, 30)):
+                gap = longest_wait(bus, network, number, seconds)
+                bring_back(cluster.nodes[number - 1])
                 print(f"network cut for {seconds} s: an event waited {gap:.1f} s at most to be published")
                 record_property(f"publishing_gap_at_{seconds}_s", round(gap, 1))
 
@@ -140,8 +144,22 @@ def test_a_cut_network_delays_publishing_and_loses_nothing(
         assert set(shop.statuses) == {201}, "intake needs no broker"
 
 
-def longest_wait(bus: LiveBus, network: Network, seconds: float) -> float:
-    """Cut off the node that the relay talks to, for so long; returns the longest time an event waited in the outbox."""
+def bring_back(node: Node) -> None:
+    """RabbitMQ 3.10 does not always find back by itself after a cut: an operator restarts the node then."""
+    if not wait_for_port(node, 20):
+        if pid := node.pid():
+            node.kill(pid)
+        node.await_ready(node.spawn())
+
+
+def wait_for_port(node: Node, seconds: float) -> bool:
+    end = monotonic() + seconds
+    wait_until(lambda: node.answers() or monotonic() > end, seconds + 10, f"{node.name} to answer or not")
+    return node.answers()
+
+
+def longest_wait(bus: LiveBus, network: Network, number: int, seconds: float) -> float:
+    """Cut off a node for so long; returns the longest time an event waited in the outbox."""
     longest = 0.0
 
     def lag() -> float:
@@ -151,10 +169,10 @@ def longest_wait(bus: LiveBus, network: Network, seconds: float) -> float:
         return float(waited)
 
     end = monotonic() + seconds
-    network.cut_off(1)
+    network.cut_off(number)
     try:
         wait_until(lambda: lag() < 0 or monotonic() > end, seconds + 10, "the cut to last")
     finally:
-        network.join(1)
+        network.join(number)
     wait_until(lambda: lag() < 1, 120, "publishing to go on")
     return longest
