@@ -176,6 +176,11 @@ class Stage:
         wait_until(lambda: self.is_ready(RELAY), seconds, "a relay")
         wait_until(lambda: all(consumers for _, consumers in self.queues(*STAFFED)), seconds, "the workers")
 
+    def broker_eval(self, expression: str) -> None:
+        """Run a line of Erlang in the broker: for what it can only be told that way."""
+        command = [sys.executable, str(ROOT / "script/_lib/services.py"), "rabbitmqctl", "eval", expression]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, start_new_session=True)
+
     # Processes
 
     def environment(self, lab: str) -> dict[str, str]:
