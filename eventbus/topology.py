@@ -86,7 +86,9 @@ def exchanges() -> list[Exchange]:
 
 def queues() -> Iterator[Queue]:
     # Nobody listens to these events: kept a day to look at, then gone. The archive has them all.
-    yield Queue(UNROUTED, {"x-message-ttl": 86_400_000, "x-max-length": 10_000}, UNROUTED, ("",))
+    # Quorum like all others: a classic queue can't be declared while its home node is down, and no relay would publish.
+    arguments = {"x-queue-type": "quorum", "x-message-ttl": 86_400_000, "x-max-length": 10_000}
+    yield Queue(UNROUTED, arguments, UNROUTED, ("",))
     yield Queue(UPKEEP, {"x-queue-type": "quorum"})
     yield from (wait_queue(seconds, jitter) for seconds in LADDER for jitter in JITTER)
     for consumer in declarations.registry.values():

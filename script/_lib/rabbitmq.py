@@ -24,7 +24,9 @@ RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 class RabbitMQ(Service):
     name = "rabbitmq"
     variable = "BROKER_URL"
-    ports = (AMQP_PORT, MANAGEMENT_PORT, DIST_PORT)
+    host = "127.0.0.1"
+    amqp, management = AMQP_PORT, MANAGEMENT_PORT
+    ports: tuple[int, ...] = (AMQP_PORT, MANAGEMENT_PORT, DIST_PORT)
 
     def environment(self) -> dict[str, str]:
         foreign = ("RABBITMQ_", "ERL_", "NOTIFY_SOCKET")
@@ -100,11 +102,11 @@ class RabbitMQ(Service):
 
     def answers(self) -> bool:
         # 1: the method frame that opens a connection; 8: a refusal, in the words of the protocol header.
-        return greeting(AMQP_PORT, b"AMQP\0\0\x09\x01").startswith(b"\x01") and self.lets_us_in()
+        return greeting(self.amqp, b"AMQP\0\0\x09\x01", self.host).startswith(b"\x01") and self.lets_us_in()
 
     def lets_us_in(self) -> bool:
         login = base64.b64encode(f"pipeline:{passwords()['broker']}".encode()).decode()
-        request = urllib.request.Request(f"http://127.0.0.1:{MANAGEMENT_PORT}/api/whoami")
+        request = urllib.request.Request(f"http://{self.host}:{self.management}/api/whoami")
         request.add_header("Authorization", f"Basic {login}")
         # No proxy of the environment between us and our own machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

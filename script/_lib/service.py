@@ -43,10 +43,10 @@ def check_port(port: int, variable: str) -> None:
         fail(f"port {port} is taken. Stop what uses it (ss -ltnp), or set another {variable}.")
 
 
-def greeting(port: int, hello: bytes = b"") -> bytes:
+def greeting(port: int, hello: bytes = b"", host: str = "127.0.0.1") -> bytes:
     """What a server says first; nothing if nobody answers."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+        with socket.create_connection((host, port), timeout=3) as connection:
             connection.sendall(hello)
             return connection.recv(64)
     except OSError:

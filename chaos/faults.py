@@ -1,0 +1,183 @@
+"""What is done to the product: a sequence that follows from the seed alone, and the hands that do it."""
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event as Flag
+from threading import Lock, Thread
+from time import monotonic, time
+
+from chaos.stage import BROKER, DEAD_LETTERS, MAIL, POSTGRES, RELAY, WEB, WORKERS, Stage, has_ended
+
+EVERY = 3.0
+#: A server that was hit needs a while to come back: it is left alone so long, or orders would never flow.
+RECOVERY = 24.0
+#: A mail that was refused four times waits for a minute and more, longer than the product has for draining.
+MAIL_RECOVERY = 45.0
+LONGEST_PAUSE = 6.0
+LEFT_OUT = ("network partition: one broker node has nobody to be cut off from; see tests/faults/test_cluster.py",)
+
+#: (action, target, weight)
+CHOICES: tuple[tuple[str, str, int], ...] = (
+    ("kill", WEB, 3),
+    ("kill", RELAY, 3),
+    *(("kill", worker, 1) for worker in (*WORKERS, DEAD_LETTERS)),
+    ("kill child", WEB, 1),
+    *(("kill child", worker, 1) for worker in WORKERS),
+    ("kill", BROKER, 2),
+    ("kill", POSTGRES, 1),
+    ("stop at once", POSTGRES, 1),
+    *(("pause", target, 1) for target in (WEB, RELAY, *WORKERS[:3], BROKER, POSTGRES)),
+    ("kill", MAIL, 2),
+)
+SERVERS = {BROKER: RECOVERY, POSTGRES: RECOVERY, MAIL: MAIL_RECOVERY}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`at` seconds after the first order. `pick` chooses among children; `seconds` is how long it lasts."""
+
+    at: float
+    action: str
+    target: str
+    seconds: float
+    pick: float
+
+    def __str__(self) -> str:
+        lasting = f" for {self.seconds:.0f} s" if self.action == "pause" or self.target == MAIL else ""
+        return f"{self.action} {self.target}{lasting}"
+
+
+@dataclass
+class Struck:
+    """A fault that happened, by the clock; `until` is when what it hit was back."""
+
+    fault: Fault
+    began: float
+    until: float = 0.0
+
+
+def plan(seed: int, minutes: float) -> list[Fault]:
+    """A fault every three seconds. The same for the same seed."""
+    dice = random.Random(f"{seed} faults")
+    faults: list[Fault] = []
+    rested = dict.fromkeys(SERVERS, 0.0)
+    for number in range(1, int(minutes * 60 / EVERY)):
+        at = number * EVERY
+        # Drawn from all and drawn again, so that a server's rest does not shift the rest of the sequence much.
+        while True:
+            action, target, _ = dice.choices(CHOICES, [weight for *_, weight in CHOICES])[0]
+            if rested.get(target, 0.0) <= at:
+                break
+        if target in SERVERS:
+            rested[target] = at + SERVERS[target]
+        faults.append(Fault(at, action, target, round(dice.uniform(2, LONGEST_PAUSE), 1), dice.random()))
+    return faults
+
+
+class Injector(Thread):
+    """Carries a plan out, fault by fault; each heals in a thread of its own."""
+
+    def __init__(self, stage: Stage, faults: list[Fault], tell: Callable[[Fault, bool], None]) -> None:
+        super().__init__(name="injector", daemon=True)
+        self.stage, self.faults, self.tell = stage, faults, tell
+        self.struck: list[Struck] = []
+        self.missed = 0
+        self.errors: list[str] = []
+        self.stopping = Flag()
+        self._healing: list[Thread] = []
+        self._paused: set[str] = set()
+        self._lock = Lock()
+
+    def run(self) -> None:
+        began = monotonic()
+        for fault in self.faults:
+            if self.stopping.wait(max(0.0, began + fault.at - monotonic())):
+                return
+            self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        struck = Struck(fault, time())
+        heal = self._hit(fault)
+        self.tell(fault, heal is not None)
+        if heal is None:
+            self.missed += 1
+            return
+        self.struck.append(struck)
+
+        def mend() -> None:
+            try:
+                heal()
+            except RuntimeError as error:
+                self.errors.append(f"{fault}: {error}")
+            struck.until = time()
+
+        mending = Thread(target=mend, name=f"mending {fault}", daemon=True)
+        mending.start()
+        self._healing.append(mending)
+
+    def _hit(self, fault: Fault) -> Callable[[], None] | None:
+        """Do it; returns what mends it, or None where there was nothing to hit."""
+        stage, target = self.stage, fault.target
+        match fault.action:
+            case "pause":
+                return self._pause(fault)
+            case "kill child":
+                children = stage.children(target)
+                return self._kill_child(children, fault) if children else None
+            case "stop at once":
+                pid = stage.pid(target)
+                if pid is None:
+                    return None
+                os.kill(pid, signal.SIGQUIT)
+                return lambda: self._await_end_and_restart(target, pid)
+        if not stage.kill(target):
+            return None
+        if target == MAIL:
+            return lambda: self._wait_and_restart(target, fault.seconds)
+        if target in (BROKER, POSTGRES):
+            return lambda: stage.restart(target)
+        return lambda: None  # its keeper starts it again
+
+    def _kill_child(self, children: list[int], fault: Fault) -> Callable[[], None]:
+        try:
+            os.kill(children[int(fault.pick * len(children))], signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it ended by itself meanwhile: as good as killed
+        return lambda: None
+
+    def _pause(self, fault: Fault) -> Callable[[], None] | None:
+        with self._lock:
+            if fault.target in self._paused or not self.stage.pause(fault.target):
+                return None
+            self._paused.add(fault.target)
+
+        def resume() -> None:
+            self.stopping.wait(fault.seconds)
+            with self._lock:
+                self.stage.resume(fault.target)
+                self._paused.discard(fault.target)
+
+        return resume
+
+    def _await_end_and_restart(self, target: str, pid: int) -> None:
+        deadline = monotonic() + 10
+        while not has_ended(pid) and monotonic() < deadline:
+            self.stopping.wait(0.1)
+        self.stage.restart(target)
+
+    def _wait_and_restart(self, target: str, seconds: float) -> None:
+        self.stopping.wait(seconds)
+        self.stage.restart(target)
+
+    def heal(self) -> None:
+        """Strike no more; returns when everything that was hit is mended. Raises RuntimeError if something is not."""
+        self.stopping.set()
+        if self.is_alive():
+            self.join(30)
+        for mending in self._healing:
+            mending.join(120)
+        if self.errors:
+            raise RuntimeError("; ".join(self.errors))
