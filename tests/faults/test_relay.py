@@ -53,8 +53,10 @@ def test_a_relay_that_dies_between_confirm_and_delete_a_hundred_times_repeats_an
 def test_the_next_relay_takes_what_one_had_claimed_when_it_died(
     pipeline: LiveBus, shop: Shop, mail_sink: MailSink
 ) -> None:
+    product = receive(1)
+    pipeline.drain()
     pipeline.restart("relay", failpoint="relay.after_claim")
-    order_id = shop.place(shop.order(receive(1)))
+    order_id = shop.place(shop.order(product))
     assert pipeline["relay"].wait_for_end(20) == -9
     assert pipeline.query("SELECT count(*) > 0 FROM outbox") == [(True,)]
 
