@@ -155,7 +155,8 @@ class WireFields:
 
 def rfc3339(moment: datetime) -> str:
     """A UTC moment as RFC 3339 with a `Z`, in microseconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # strftime takes ten times as long, and the relay does this twice for every event.
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def encode_envelope(fields: WireFields) -> bytes:

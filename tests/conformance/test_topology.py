@@ -32,6 +32,11 @@ def test_queues_are_bound_by_what_their_consumers_declare_and_nothing_more(live_
     found = {(binding["destination"], binding["routing_key"]) for binding in bindings}
     assert found == {(each.name, key) for each in declarations.registry.values() for key in each.routing_keys}
     assert not [binding for binding in bindings if {"#", "*"} & set(binding["routing_key"])]
+    # Celery's own: remote control, task events. Nothing of its delayed delivery, which binds by patterns.
+    declared = {queue.name for queue in topology.queues()}
+    others = {queue["name"] for queue in live_bus.management("queues")} - declared
+    assert not [name for name in others if "celery_delayed" in name]
+    assert not [each for each in live_bus.management("exchanges") if "celery_delayed" in each["name"]]
 
 
 def test_the_exchange_keeps_what_nobody_listens_to(live_bus: LiveBus) -> None:

@@ -204,7 +204,7 @@ class LiveBus:
         """Rows of a query, over a connection of its own: it works while Django's is in a transaction, or lost."""
         with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as own:
             cursor = own.execute(statement, params)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.rownumber is not None else []
 
     def outgoing(self, event_ids: Sequence[UUID]) -> list[Letter]:
         """Archived events as the messages that the relay would make of them."""
