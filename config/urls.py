@@ -5,6 +5,8 @@ from django.urls import include, path
 
 from config import health
 
+admin.site.site_header = admin.site.site_title = "Order pipeline"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("orders.urls")),
