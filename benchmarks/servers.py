@@ -15,6 +15,8 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
+from tests.support.scratch import drop_database
+
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "bench_template"
 
@@ -28,13 +30,13 @@ class Servers:
     @contextmanager
     def template(self) -> Iterator[None]:
         """Migrate once; each benchmark's database is a copy."""
-        self._execute("DROP DATABASE IF EXISTS {0} WITH (FORCE)", TEMPLATE)
+        drop_database(self.env["DATABASE_URL"], TEMPLATE)
         self._execute("CREATE DATABASE {0}", TEMPLATE)
         try:
             self.python("manage.py", "migrate", "--run-syncdb", "--verbosity=0", lab=TEMPLATE)
             yield
         finally:
-            self._execute("DROP DATABASE {0} WITH (FORCE)", TEMPLATE)
+            drop_database(self.env["DATABASE_URL"], TEMPLATE)
 
     @contextmanager
     def laboratory(self, name: str) -> Iterator[None]:
@@ -92,7 +94,7 @@ class Servers:
         return {"postgresql": row[0].split()[0], "rabbitmq": self._manage("GET", "overview")["rabbitmq_version"]}
 
     def _remove(self, name: str) -> None:
-        self._execute("DROP DATABASE IF EXISTS {0} WITH (FORCE)", name)
+        drop_database(self.env["DATABASE_URL"], name)
         if any(vhost["name"] == name for vhost in self._manage("GET", "vhosts")):
             self._manage("DELETE", f"vhosts/{name}")
 

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from chaos.waiting import wait_until
 from eventbus import confirms
+from tests.support.scratch import drop_database
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "script/_lib"))
@@ -94,7 +95,7 @@ class Stage:
 
     def template(self, stock: Mapping[str, int]) -> None:
         """Make the database that each laboratory is a copy of: schema, channel, stock."""
-        self._sql("DROP DATABASE IF EXISTS {0} WITH (FORCE)", TEMPLATE)
+        drop_database(self.env["DATABASE_URL"], TEMPLATE)
         self._sql("CREATE DATABASE {0}", TEMPLATE)
         told = self.python("-m", "chaos.prepare", lab=TEMPLATE, text=json.dumps(stock))
         self.token = json.loads(told.splitlines()[-1])["token"]
@@ -118,7 +119,7 @@ class Stage:
         self._remove(self.lab)
 
     def _remove(self, lab: str) -> None:
-        self._sql("DROP DATABASE IF EXISTS {0} WITH (FORCE)", lab)
+        drop_database(self.env["DATABASE_URL"], lab)
         if any(vhost["name"] == lab for vhost in self.manage_broker("GET", "vhosts")):
             self.manage_broker("DELETE", f"vhosts/{lab}")
 

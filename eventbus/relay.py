@@ -20,7 +20,7 @@ from eventbus.wire import to_message
 
 log = structlog.get_logger(__name__)
 
-BATCH = 1000
+BATCH = 500
 #: Seconds after which an idle relay looks even if nobody woke it.
 IDLE_WAIT = 1.0
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.

@@ -66,12 +66,10 @@ def test_the_next_relay_takes_what_one_had_claimed_when_it_died(
 
 
 def test_a_relay_killed_under_load_loses_nothing(pipeline: LiveBus, shop: Shop, mail_sink: MailSink) -> None:
-    product = receive(100)
-    with shop.placing([shop.order(product) for _ in range(60)]):
-        for done in (10, 25, 40):
-            pipeline.wait_for(lambda done=done: len(shop.accepted) >= done, f"{done} orders")
+    with shop.placing(receive(10_000)):
+        for _ in range(3):
+            shop.wait_for_more()
             pipeline.restart("relay")
-    assert len(shop.accepted) == 60
     assert set(effects.check(pipeline, shop, mail_sink).values()) == {"CONFIRMED"}
 
 

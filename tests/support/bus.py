@@ -20,6 +20,7 @@ from eventbus.contracts import WireFields
 from eventbus.wire import to_message
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Process
+from tests.support.scratch import drop_database
 from tests.support.waiting import wait_until
 from tests.support.wire import Letter, Wire, bytes_of
 
@@ -75,8 +76,7 @@ class LiveBus:
         for process in self.processes.values():
             process.kill9()
         self._ask("DELETE", f"vhosts/{self.name}")
-        with psycopg.connect(self._server, autocommit=True) as server:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
+        drop_database(self._server, self.name)
 
     def management(self, what: str) -> list[dict[str, Any]]:
         """The broker's own list of `queues`, `bindings` or `exchanges` of this vhost."""

@@ -1,10 +1,11 @@
 """A sales channel that keeps its own log of what it was told, to be compared with what the product did."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -84,16 +85,28 @@ class Shop:
             return list(pool.map(self.place, bodies))
 
     @contextmanager
-    def placing(self, bodies: Sequence[dict[str, Any]]) -> Iterator[Callable[[], list[UUID]]]:
-        """Place orders by a few clients while the block runs, and wait for all of them at its end. Gives a function
-        that, after that, returns their ids."""
-        pool = ThreadPoolExecutor(4)
-        try:
-            answers = pool.map(self.place, bodies)
-            yield lambda: placed
-            placed = list(answers)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def placing(self, product_id: str, *, clients: int = 4) -> Iterator[None]:
+        """While the block runs, clients place one order after the other, each until it is accepted."""
+        ended = Event()
+
+        def place_on() -> None:
+            # Nobody orders faster than that, and the mails keep up.
+            while not ended.wait(0.1):
+                self.place(self.order(product_id))
+
+        with ThreadPoolExecutor(clients) as pool:
+            placing = [pool.submit(place_on) for _ in range(clients)]
+            try:
+                yield
+            finally:
+                ended.set()
+            for client in placing:
+                client.result()
+
+    def wait_for_more(self, number: int = 8) -> None:
+        """Wait until so many more orders are accepted."""
+        before = len(self.accepted)
+        wait_until(lambda: len(self.accepted) >= before + number, 60, f"{number} more orders")
 
     def status(self, order_id: UUID) -> str:
         answer = self.http.get(f"/orders/{order_id}").raise_for_status()
