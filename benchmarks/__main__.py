@@ -24,8 +24,11 @@ BENCHMARKS = {
     "intake": "POST of an order, against a bare view that inserts the same rows",
     "relay": "a full outbox, against the same messages without a database",
     "consume": "a consumer that writes one row, against a Celery task",
+    "ordered": "an ordered consumer, against the same one unordered",
     "reserve_stock": "inventory's reservation, against one order per transaction",
     "end_to_end": "POST to CONFIRMED, against on_commit(task.delay)",
+    "replay_dead_letters": "a table full of letters, against plain deliveries to the same worker",
+    "verify_pipeline": "a large archive, against one bare pass over its rows",
 }
 PACKAGES = ("django", "djangorestframework", "celery", "kombu", "amqp", "psycopg", "granian")
 

@@ -14,6 +14,10 @@ def tally(event: OrderTallied) -> None:
     Tally.objects.create(event_id=event.envelope.event_id, order_id=event.order_id, total_amount=event.total_amount)
 
 
+# The very same handler: all that differs is the order.
+tally_ordered = consumer("bench.tally_ordered", on=[OrderTallied], ordered=True)(tally.handler)
+
+
 @consumer("bench.tally_list", on=[OrderTallied], takes_list=True)
 def tally_list(events: Sequence[OrderTallied]) -> None:
     """Write the same rows set-wise."""

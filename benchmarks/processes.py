@@ -30,10 +30,8 @@ class Running:
         return sum(sum(map(int, _stat(pid)[11:13])) for pid in self._pids()) / TICKS
 
     def peak_memory_mb(self) -> float:
-        """The most memory that the process itself ever held (VmHWM)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
+        """The most memory that the process itself, without its children, ever held."""
+        return peak_memory_mb(self.process.pid)
 
     def _pids(self) -> list[int]:
         # It leads a process group of its own, which its children share.
@@ -48,6 +46,13 @@ class Running:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def peak_memory_mb(pid: int | str) -> float:
+    """The most memory that this process ever held (VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def _stat(pid: int) -> list[str]:

@@ -9,24 +9,18 @@ from django.db import connection, transaction
 from kombu import Connection
 
 from benchmarks import broker
+from benchmarks.archive import stored
 from benchmarks.events import OrderFanned
 from benchmarks.measure import Result, alternate, ask, until
 from benchmarks.processes import Running, procfile, running
 from benchmarks.samples import order_event
 from eventbus.confirms import ConfirmingPublisher, Outgoing
-from eventbus.contracts import WireFields
 from eventbus.publishing import publish
 from eventbus.relay import BATCH
-from eventbus.wire import to_message
 
 QUEUES = [f"fan.out_{number}" for number in range(1, 5)]
 MEMORY_LIMIT_MB = 150
 
-STORED = """
-SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
-       data::text
-FROM event WHERE type = %s ORDER BY id LIMIT %s
-"""
 # Through publish() a million would take minutes. The id begins with the time, as a UUIDv7 does.
 FILL = """
 WITH new AS MATERIALIZED (
@@ -49,7 +43,7 @@ def run(*, quick: bool) -> list[Result]:
     with running(procfile("relay"), log="relay") as relay:
         until("the relay is connected", lambda: is_connected(relay))
         drain(events)
-        messages = stored(events)
+        messages = stored(OrderFanned, events)
         rates = alternate(
             rounds, lambda: drain(events), lambda: pipelined(messages), lambda: one_by_one(messages[:singles])
         )
@@ -96,13 +90,6 @@ def drain_for(seconds: float, *, waiting: int) -> float:
     sleep(seconds)
     last, ended = ask(FIRST), monotonic()
     return float(last - first) / (ended - began)
-
-
-def stored(count: int) -> list[Outgoing]:
-    """Archived events as the very messages that the relay sends."""
-    with connection.cursor() as cursor:
-        cursor.execute(STORED, [OrderFanned.type, count])
-        return [to_message(WireFields(*row)) for row in cursor.fetchall()]
 
 
 def pipelined(messages: Sequence[Outgoing]) -> float:

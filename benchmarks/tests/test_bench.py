@@ -20,6 +20,12 @@ NAMES = {
     "reserve_stock",
     "end_to_end_p50",
     "end_to_end_p99",
+    "ordered",
+    "replay_dead_letters",
+    "replay_dead_letters_freeze",
+    "replay_dead_letters_memory_mb",
+    "verify_pipeline",
+    "verify_pipeline_memory_mb",
 }
 
 
