@@ -12,7 +12,7 @@ from chaos.shop import wishes
 from chaos.trials import TRIALS
 from tests.support.processes import ROOT
 
-pytestmark = [pytest.mark.live, pytest.mark.faults]
+pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
 
 SEED = 7
 

@@ -27,7 +27,7 @@ sys.path.append(str(ROOT / "script/_lib"))
 
 from cluster import Cluster, Network, Node
 
-pytestmark = [pytest.mark.live, pytest.mark.faults]
+pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
 
 WORKERS = ("worker probe", *effects.PIPELINE)
 #: How long the oldest event in the outbox has been waiting to be published.
