@@ -10,7 +10,7 @@ from eventbus.publishing import publish
 from tests.support.bus import LiveBus
 from tests.testapp.events import NapAsked, ProbeSent
 
-pytestmark = [pytest.mark.live, pytest.mark.faults]
+pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
 
 BEHIND = 20_000
 AGES = """
