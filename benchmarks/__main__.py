@@ -128,14 +128,19 @@ def table(results: list[dict[str, Any]]) -> Table:
         wanted, holds = result["wanted"], result["holds"]
         shown.add_row(
             result["name"],
-            f"{result['ours']:,.1f}",
-            f"{result['baseline']:,.1f}",
+            figure(result["ours"]),
+            figure(result["baseline"]),
             result["unit"],
             f"{result['ratio']:.2f}",
             "" if wanted is None else f"{wanted:.2f} {'yes' if holds else 'NO'}",
             style="bold red" if holds is False else "",
         )
     return shown
+
+
+def figure(value: float) -> str:
+    """As many digits as mean something."""
+    return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ class Event(Contract):
 
         class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_id"): ...
 
+    With `announced=False` it is a part of its aggregate's own history: archived like any other, and sent to nobody.
     Raises TypeError on a declaration that is incomplete or already taken.
     """
 
@@ -77,6 +78,7 @@ class Event(Contract):
     version: ClassVar[str]
     aggregate_field: ClassVar[str]
     aggregate_type: ClassVar[str]
+    announced: ClassVar[bool]
     registry: ClassVar["Registry"] = {}
 
     _envelope: Envelope | None = PrivateAttr(default=None)
@@ -97,6 +99,7 @@ class Event(Contract):
         if cls.aggregate_field not in cls.model_fields:
             raise TypeError(f"{cls.__name__}: aggregate={cls.aggregate_field!r} is not one of its fields.")
         cls.aggregate_type = kwargs.get("aggregate_type", cls.type.split(".")[0])
+        cls.announced = kwargs.get("announced", True)
         taken = cls.registry.setdefault((cls.type, cls.version), cls)
         if taken is not cls:
             raise TypeError(

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from django.db.models import Model
 
 from eventbus.contracts import Event
 
@@ -12,7 +14,11 @@ LADDER = (1, 10, 60, 600)
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 
+#: The folder of the consumers that need no app, one file each. One worker process runs them all.
+SMALL = "consumers"
+
 Handler = Callable[[Any], None]
+Start = Literal["now", "beginning"]
 
 
 class PermanentFailure(Exception):
@@ -63,6 +69,8 @@ class Consumer:
     takes_list: bool
     ordered: bool
     outside_effects: bool
+    start: Start
+    tables: tuple[str, ...]
     routing_keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +78,9 @@ class Consumer:
 
     @property
     def group(self) -> str:
-        """The worker process that runs it: the part of the name before the dot."""
+        """The worker process that runs it: its app, or that of all the small ones."""
+        if self.handler.__module__.split(".")[0] == SMALL:
+            return SMALL
         return self.name.split(".")[0]
 
     @property
@@ -95,6 +105,8 @@ def consumer(
     takes_list: bool = False,
     ordered: bool = False,
     outside_effects: bool = False,
+    start: Start = "now",
+    projects: Sequence[type[Model]] = (),
 ) -> Callable[[Handler], Consumer]:
     """Declare a consumer. Its name is queue, task and inbox key at once, and never changes.
 
@@ -103,7 +115,9 @@ def consumer(
     `ordered`: the events of an aggregate are handled in their order, whatever fails or comes twice (costs a few
     statements per batch and a row per aggregate);
     `outside_effects`: the handler reaches outside the database. It then runs alone and outside the bus's transaction,
-    must claim its work itself, and is left out of replays unless named.
+    must claim its work itself, and is left out of replays unless named;
+    `start`: "beginning" fills a new consumer with every event of the archive before it goes over to live ones;
+    `projects`: the tables that hold nothing but what this handler makes of its events, so that they can be rebuilt.
     Raises ValueError on a wrong or repeated declaration.
     """
     if not NAME.fullmatch(name):
@@ -114,6 +128,11 @@ def consumer(
         raise ValueError(f"{name!r}: concurrency, time_limit and batch are at least 1.")
     if outside_effects and (takes_list or ordered):
         raise ValueError(f"{name!r}: a handler with outside effects takes one event at a time, as they come.")
+    if outside_effects and (projects or start == "beginning"):
+        raise ValueError(f"{name!r}: what reaches outside is not built again, nor filled from the archive.")
+    kept = [contract.type for contract in on if not contract.announced]
+    if kept:
+        raise ValueError(f"{name!r}: {', '.join(kept)} is not announced; only its own app reads it, from the archive.")
     if ordered and takes_list:
         raise ValueError(f"{name!r}: an ordered handler takes one event at a time: in a list a failure has no place.")
 
@@ -129,6 +148,8 @@ def consumer(
             takes_list=takes_list,
             ordered=ordered,
             outside_effects=outside_effects,
+            start=start,
+            tables=tuple(model._meta.db_table for model in projects),
         )
         other = registry.setdefault(name, declared)
         if other is not declared:

@@ -24,7 +24,8 @@ WAKE_CHANNEL = "outbox"
 # share.
 RECORD = f"""incoming AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS t(
-        place int, later int, id uuid, type text, version text, aggregate_type text, aggregate_id text,
+        place int, later int, announced boolean, id uuid, type text, version text,
+        aggregate_type text, aggregate_id text,
         occurred_at timestamptz, correlation_id text, causation_id uuid, user_id text, data jsonb)
 ), streams AS (
     INSERT INTO stream (aggregate_type, aggregate_id, sequence)
@@ -40,7 +41,7 @@ RECORD = f"""incoming AS MATERIALIZED (
     SELECT id, type, version, aggregate_type, aggregate_id, sequence,
            occurred_at, correlation_id, causation_id, user_id, data FROM numbered
 ), queued AS (
-    INSERT INTO outbox (event_id, aggregate_id) SELECT id, aggregate_id FROM numbered ORDER BY place
+    INSERT INTO outbox (event_id, aggregate_id) SELECT id, aggregate_id FROM numbered WHERE announced ORDER BY place
 )
 SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared({IDLE_RELAY_LOCK}) THEN pg_notify('{WAKE_CHANNEL}', '') END"""
 
@@ -133,6 +134,7 @@ def _as_json(recorded: Sequence[_Recorded]) -> str:
             {
                 "place": place,
                 "later": later[aggregate],
+                "announced": event.announced,
                 "id": event_id,
                 "type": event.type,
                 "version": event.version,

@@ -30,6 +30,11 @@ with patch.dict(Event.registry, clear=True), patch.dict(declarations.registry, c
 
         parcel_id: str
 
+    class ParcelWeighed(Event, type="parcel.weighed", version="1.0", aggregate="parcel_id", announced=False):
+        """Part of the parcel's own history: nobody else is told."""
+
+        parcel_id: str
+
     @consumer("parcel.track", on=[ParcelSent])
     def track(event: ParcelSent) -> None:
         """Leaves one effect per event; a parcel whose id begins with `bad` fails after it."""

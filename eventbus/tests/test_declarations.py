@@ -5,7 +5,8 @@ import pytest
 from eventbus import declarations
 from eventbus.contracts import Event
 from eventbus.declarations import LADDER, Retry, consumer, groups
-from eventbus.tests.samples import ParcelSent, ParcelTracked, track
+from eventbus.models import Stream
+from eventbus.tests.samples import ParcelSent, ParcelTracked, ParcelWeighed, track
 
 
 def ignore(event: Any) -> None:
@@ -24,6 +25,9 @@ def ignore(event: Any) -> None:
         ("parcel.new", {"time_limit": 0}, "at least 1"),
         ("parcel.new", {"batch": 0}, "at least 1"),
         ("parcel.new", {"outside_effects": True, "takes_list": True}, "one event at a time"),
+        ("parcel.new", {"outside_effects": True, "start": "beginning"}, "filled from the archive"),
+        ("parcel.new", {"outside_effects": True, "projects": [Stream]}, "built again"),
+        ("parcel.new", {"on": [ParcelSent, ParcelWeighed]}, r"parcel\.weighed is not announced"),
         ("parcel.track", {}, r"declared twice: eventbus\.tests\.samples has it"),
     ],
 )
@@ -68,3 +72,12 @@ def test_workers_are_grouped_by_the_first_part_of_the_name() -> None:
     assert groups()["depot"] == [other]
     assert track in groups()["parcel"]
     assert set(declarations.registry) == {"parcel.track", "parcel.track_all", "depot.count"}
+
+
+def test_the_small_consumers_share_a_worker() -> None:
+    def handler(event: Any) -> None: ...
+
+    handler.__module__ = "consumers.depots"
+    small = consumer("depot.count", on=[ParcelSent])(handler)
+    assert small.group == "consumers"
+    assert groups()["consumers"] == [small]

@@ -12,7 +12,7 @@ from eventbus.models import Event as ArchivedEvent
 from eventbus.models import Outbox, Subscription
 from eventbus.publishing import one_statement, publish, publish_with
 from eventbus.testing import delivered
-from eventbus.tests.samples import ParcelSent, ParcelTracked
+from eventbus.tests.samples import ParcelSent, ParcelTracked, ParcelWeighed
 
 
 @pytest.fixture
@@ -216,3 +216,15 @@ def test_without_a_cause_each_publication_gets_a_correlation_id_of_its_own(parce
     publish(ParcelSent(parcel_id=parcel_id))
     publish(ParcelSent(parcel_id=parcel_id))
     assert ArchivedEvent.objects.filter(aggregate_id=parcel_id).values("correlation_id").distinct().count() == 2
+
+
+@pytest.mark.django_db
+def test_what_is_not_announced_is_archived_in_its_place_and_sent_to_nobody(parcel_id: str) -> None:
+    first, _, last = publish(
+        ParcelSent(parcel_id=parcel_id), ParcelWeighed(parcel_id=parcel_id), ParcelTracked(parcel_id=parcel_id)
+    )
+    archived = ArchivedEvent.objects.filter(aggregate_id=parcel_id).order_by("sequence")
+    assert [event.type for event in archived] == ["parcel.sent", "parcel.weighed", "parcel.tracked"]
+    assert [event.sequence for event in archived] == [1, 2, 3]
+    waiting = Outbox.objects.filter(aggregate_id=parcel_id).order_by("position")
+    assert [row.event_id for row in waiting] == [first, last]

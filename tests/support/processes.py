@@ -29,11 +29,16 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        return self._popen is not None and self._popen.poll() is None
+        if self._popen is None or self._popen.returncode is not None:
+            return False
+        # Looked at, not reaped: until `wait_for_end` has killed its group, the group's number must not be another's.
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def start(self, **env: str) -> None:
         """Start it with these variables beside its own."""
         assert not self.is_alive, f"{self.name} runs already"
+        if self._popen is not None:
+            self.wait_for_end(0)
         self.env_at_start = self.env | env
         self.began_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
@@ -50,9 +55,9 @@ class Process:
 
     def kill9(self) -> None:
         """End it and its children at once, as a machine that loses power would."""
+        if self.is_alive:
+            os.killpg(self.pid, signal.SIGKILL)
         if self._popen is not None:
-            if self.is_alive:
-                os.killpg(self.pid, signal.SIGKILL)
             self.wait_for_end(10)
 
     def ask_to_end(self) -> None:
@@ -64,11 +69,9 @@ class Process:
         """Wait until it has ended by itself; returns its exit code, -9 for a kill."""
         assert self._popen is not None
         wait_until(lambda: not self.is_alive, seconds, f"the end of {self.name} ({self.pid})")
-        try:
+        if self._popen.returncode is None:
             # What a dead parent leaves behind would go on working.
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         return self._popen.wait()
 
     def children(self) -> list[int]:
