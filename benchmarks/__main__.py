@@ -29,6 +29,7 @@ BENCHMARKS = {
     "end_to_end": "POST to CONFIRMED, against on_commit(task.delay)",
     "replay_dead_letters": "a table full of letters, against plain deliveries to the same worker",
     "verify_pipeline": "a large archive, against one bare pass over its rows",
+    "large_archive": "intake, relay and consumption beside a year of events, against an empty archive",
 }
 PACKAGES = ("django", "djangorestframework", "celery", "kombu", "amqp", "psycopg", "granian")
 

@@ -26,6 +26,9 @@ NAMES = {
     "replay_dead_letters_memory_mb",
     "verify_pipeline",
     "verify_pipeline_memory_mb",
+    "large_archive_intake",
+    "large_archive_relay",
+    "large_archive_consume",
 }
 
 
