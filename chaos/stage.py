@@ -35,7 +35,14 @@ __all__ = ["LOGS", "MAILBOX", "Stage", "has_ended"]
 
 TEMPLATE = "chaos_template"
 WEB, RELAY, MAIL, BROKER, POSTGRES = "web", "relay", "mail", "rabbitmq", "postgres"
-WORKERS = ("worker_orders", "worker_inventory", "worker_notifications", "worker_shipping", "worker_chaos")
+WORKERS = (
+    "worker_orders",
+    "worker_inventory",
+    "worker_notifications",
+    "worker_shipping",
+    "worker_analytics",
+    "worker_chaos",
+)
 DEAD_LETTERS = "worker_dead_letters"
 PRODUCT = (WEB, RELAY, *WORKERS, DEAD_LETTERS)
 #: One queue of each worker.
@@ -44,6 +51,7 @@ STAFFED = (
     "inventory.reserve_stock",
     "notifications.deliver_mail",
     "shipping.prepare",
+    "analytics.sales_by_day",
     "chaos.tally",
 )
 

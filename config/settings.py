@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "inventory",
     "notifications",
     "shipping",
+    "analytics",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("inventory.urls")),
     path("api/v1/", include("shipping.urls")),
+    path("api/v1/", include("analytics.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]

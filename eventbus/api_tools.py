@@ -11,3 +11,8 @@ def by_field(error: ValidationError) -> dict[str, list[exceptions.ErrorDetail]]:
         name = str(each["loc"][0]) if each["loc"] else "non_field_errors"
         found.setdefault(name, []).append(exceptions.ErrorDetail(each["msg"], code=each["type"]))
     return found
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong with a query, in a sentence or more."""
+    return " ".join(f"{'.'.join(map(str, each['loc'])) or 'query'}: {each['msg']}." for each in error.errors())
