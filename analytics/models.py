@@ -12,7 +12,7 @@ from django.db import models
 KINDS = ("created", "confirmed", "rejected", "cancelled", "shipped")
 
 
-class ExactAmount(models.DecimalField):
+class ExactAmount(models.DecimalField):  # type: ignore[type-arg]
     """An amount of money with the decimals that it came with: a column of fixed decimals would add its own."""
 
     def __init__(self, **options: Any) -> None:

@@ -213,3 +213,12 @@ def create_channel(*, name: str, days: int, revoke: bool = False) -> tuple[str, 
             AuthToken.objects.filter(user=channel).delete()
         token, secret = AuthToken.objects.create(channel, expiry=timedelta(days=days))
     return secret, token.expiry
+
+
+def create_staff_token(*, username: str, days: int) -> tuple[str, datetime]:
+    """A fresh token of a staff account, and when it expires. Raises ValueError for anybody else's name."""
+    person = get_user_model().objects.filter(username=username, is_staff=True, is_active=True).first()
+    if person is None:
+        raise ValueError(f"{username!r} is no active staff account.")
+    token, secret = AuthToken.objects.create(person, expiry=timedelta(days=days))
+    return secret, token.expiry

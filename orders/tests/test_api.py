@@ -87,6 +87,21 @@ class TestTokens:
         with pytest.raises(CommandError):
             call_command("create_channel", *arguments)
 
+    def test_create_staff_token_prints_a_token_that_works(self, staff: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("create_staff_token", staff.username, "--json")
+        made = json.loads(capsys.readouterr().out)
+        user, _ = ChannelAuthentication().authenticate_credentials(made["token"].encode())
+        assert (user.pk, user.is_staff) == (staff.pk, True)
+        assert datetime.fromisoformat(made["expires"]) - datetime.now(UTC) <= timedelta(days=1)
+
+    @pytest.mark.parametrize("arguments", [["nobody"], ["channel-of-test"], ["staff-of-test", "--days", "0"]])
+    def test_only_staff_get_a_staff_token(self, db: None, arguments: list[str]) -> None:
+        ChannelFactory(username="channel-of-test")
+        ChannelFactory(username="staff-of-test", is_staff=True)
+        with pytest.raises(CommandError):
+            call_command("create_staff_token", *arguments)
+        assert not AuthToken.objects.exists()
+
     def test_a_person_does_not_become_a_channel(self, staff: Any) -> None:
         with pytest.raises(CommandError, match="person"):
             call_command("create_channel", staff.username)

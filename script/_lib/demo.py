@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import json
 import mailbox
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from local import LOCAL, fail
+from local import LOCAL, ROOT, fail
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 DEADLINE = 60.0
 ADDRESS = {"street": "1 Main St", "city": "Springfield", "state": "IL", "postalCode": "62701", "country": "US"}
-MAILED = {"CONFIRMED", "REJECTED"}
+#: Each status that the customer is told of by mail.
+MAILED = {"CONFIRMED", "REJECTED", "SHIPPED"}
 
 
 @dataclass
 class Placed:
-    """One order of the demo and how far it has come. `expected` is its last status, or `refused`."""
+    """One order of the demo and how far it has come. `expected` is its last status, or `refused`.
+
+    `then` is done to it once it is confirmed: `cancel`, `dispatch` or nothing.
+    """
 
     kind: str
     body: dict[str, Any]
     expected: str
     email: str
+    then: str = ""
     order_id: str = ""
     way: list[str] = field(default_factory=list)
     mails: int = 0
@@ -41,7 +48,12 @@ class Placed:
 
     @property
     def is_right(self) -> bool:
-        return self.ended == self.expected and self.mails == (self.expected in MAILED)
+        return self.ended == self.expected and self.mails == self.mails_expected
+
+    @property
+    def mails_expected(self) -> int:
+        confirmed = 1 if self.then else 0
+        return confirmed + (self.expected in MAILED)
 
 
 class Api:
@@ -88,13 +100,15 @@ def order(lines: list[tuple[dict[str, Any], int]], price: str = "12.50", **chang
 
 
 def basket(stock: list[dict[str, Any]]) -> list[Placed]:
-    """Twenty orders: plain, several lines, unknown product, short stock, invalid."""
+    """Orders of every kind: plain, several lines, cancelled, dispatched, unknown product, short stock, invalid."""
     plenty = sorted(stock, key=lambda each: -each["available"])[:4]
     scarce = min(stock, key=lambda each: each["available"])
     unknown = {"productId": "no-such-product", "productName": "Not in stock"}
     several = [[(plenty[n], 1), (plenty[(n + 1) % 4], 2), (plenty[(n + 2) % 4], 1)] for n in range(4)]
     kinds: list[tuple[str, dict[str, Any], str]] = [
         *[("plain", order([(plenty[n % 4], 1 + n % 3)]), "CONFIRMED") for n in range(7)],
+        *[("cancel", order([(plenty[n], 1)]), "CANCELLED") for n in range(2)],
+        *[("dispatch", order([(plenty[n], 2)]), "SHIPPED") for n in range(2)],
         *[("several lines", order(lines), "CONFIRMED") for lines in several],
         *[("unknown product", order([(plenty[0], 1), (unknown, 1)]), "REJECTED") for _ in range(2)],
         *[("short stock", order([(plenty[1], 1), (scarce, scarce["available"] + 1)]), "REJECTED") for _ in range(3)],
@@ -107,7 +121,8 @@ def basket(stock: list[dict[str, Any]]) -> list[Placed]:
     placed = []
     for number, (kind, body, expected) in enumerate(kinds):
         email = f"demo-{run}-{number}@shop.example"
-        placed.append(Placed(kind, body | {"customerEmail": email}, expected, email))
+        then = kind if kind in ("cancel", "dispatch") else ""
+        placed.append(Placed(kind, body | {"customerEmail": email}, expected, email, then))
     return placed
 
 
@@ -128,6 +143,29 @@ def follow(api: Api, each: Placed) -> None:
         now = answer["status"] if status == 200 else f"HTTP {status}"
         if now != each.ended:
             each.way.append(now)
+
+
+def act(channel: Api, staff: Api, each: Placed) -> None:
+    """Do to a confirmed order what this demo has in mind for it. Asked again until it is done: both may be repeated."""
+    if each.ended != "CONFIRMED" or each.mails < 1:
+        return
+    if each.then == "cancel":
+        channel.call("POST", f"/orders/{each.order_id}/cancel", {"reason": "changed my mind"})
+    elif each.then == "dispatch":
+        parcel = {"carrier": "Fast Parcel", "trackingNumber": f"FP-{each.order_id[-6:]}"}
+        parcel["estimatedDelivery"] = (date.today() + timedelta(days=3)).isoformat()
+        staff.call("POST", f"/shipments/{each.order_id}/dispatch", parcel)
+
+
+def staff_api(access: dict[str, Any]) -> Api:
+    """The API as the demo's administrator sees it."""
+    command = ["create_staff_token", access["admin_user"], "--json"]
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        fail(f"manage.py {' '.join(command)} failed: {done.stderr.strip()}")
+    return Api(access["api"], json.loads(done.stdout)["token"])
 
 
 def count_mails(folder: str, placed: list[Placed]) -> None:
@@ -158,6 +196,7 @@ def main() -> int:
     status, answer = api.call("GET", "/stock")
     if status != 200 or len(answer["results"]) < 5:
         fail(f"GET /stock answered {status} with {len(answer.get('results', []))} products: run `manage.py load_demo`.")
+    staff = staff_api(access)
     placed = basket(answer["results"])
     started = time.monotonic()
     console = Console()
@@ -169,6 +208,8 @@ def main() -> int:
             for each in placed:
                 follow(api, each)
             count_mails(access["mailbox"], placed)
+            for each in placed:
+                act(api, staff, each)
             live.update(table(placed))
             time.sleep(0.1)
     wrong = [each for each in placed if not each.is_right]
