@@ -28,7 +28,8 @@ FILES = sorted(FOLDER.glob("*.jsonl"))
 def test_every_version_of_a_contract_has_kept_events() -> None:
     without = [" ".join(contract) for contract in contracts() if not file_of(*contract).exists()]
     assert without == [], (
-        f"Run script/server, let what publishes them happen (script/demo), then `{COMMAND}`, and commit the new files."
+        f"There are none of {', '.join(without)}. Run script/server, let what publishes them happen (script/demo), "
+        f"then `{COMMAND}`, and commit the new files."
     )
 
 

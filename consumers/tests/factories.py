@@ -14,8 +14,8 @@ def item(quantity: int = 1) -> Item:
     return Item(product_id="cup", product_name="Cup", quantity=quantity, unit_price=Decimal("9.99"))
 
 
-def address(street: str = "1 Main St") -> Address:
-    return Address(street=street, city="Springfield", state="IL", postal_code="62701", country="US")
+def address(street: str = "1 Main St", country: str = "US") -> Address:
+    return Address(street=street, city="Springfield", state="IL", postal_code="62701", country=country)
 
 
 def order_created(**changes: Any) -> OrderCreated:
