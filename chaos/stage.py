@@ -41,6 +41,7 @@ WORKERS = (
     "worker_notifications",
     "worker_shipping",
     "worker_analytics",
+    "worker_consumers",
     "worker_chaos",
 )
 DEAD_LETTERS = "worker_dead_letters"
@@ -52,6 +53,7 @@ STAFFED = (
     "notifications.deliver_mail",
     "shipping.prepare",
     "analytics.sales_by_day",
+    "loyalty.count_points",
     "chaos.tally",
 )
 

@@ -61,6 +61,8 @@ INSTALLED_APPS = [
     "notifications",
     "shipping",
     "analytics",
+    # Last: its files may import what the others declare.
+    "consumers",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

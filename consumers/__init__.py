@@ -1,1 +1,1 @@
-"""Small consumers that need no app: one file each. The bus imports every file in this folder."""
+"""Small consumers that need no app of their own: one file each, with its tables, its contracts and its admin."""

@@ -1,12 +1,7 @@
-"""Imports what declares contracts, consumers and invariants: the `events`, `consumers` and `queries` of each app, and
-every file in `consumers/`."""
-
-import pkgutil
-from importlib import import_module
+"""Imports what declares contracts, consumers and invariants: the `events`, `consumers` and `queries` of each app. The
+files of the folder `consumers/` are there already: that app imports them with its models."""
 
 from django.utils.module_loading import autodiscover_modules
-
-import consumers
 
 
 def autodiscover() -> None:
@@ -14,5 +9,3 @@ def autodiscover() -> None:
     autodiscover_modules("events")
     autodiscover_modules("consumers")
     autodiscover_modules("queries")
-    for module in pkgutil.iter_modules(consumers.__path__):
-        import_module(f"consumers.{module.name}")

@@ -2,22 +2,25 @@
 
 import os
 import re
-import runpy
 import subprocess
 import sys
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.apps import apps
 from django.conf import settings
+from django.contrib import admin
+from django.core.management import call_command
+from django.db import connection
 
 from eventbus import declarations
-from eventbus.context import new_id
-from eventbus.testing import deliver
-from orders.events import Address, Item, OrderCreated
+from eventbus.contracts import Event
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
@@ -47,32 +50,50 @@ def test_every_page_links_only_to_what_is_there() -> None:
 
 
 def test_every_command_in_the_pages_exists() -> None:
-    known = {path.stem for path in ROOT.glob("*/management/commands/*.py")} | {"migrate", "check", "shell"}
+    djangos = {"migrate", "makemigrations", "check", "shell"}
+    known = {path.stem for path in ROOT.glob("*/management/commands/*.py")} | djangos
     named = {name for page in PAGES for name in re.findall(r"manage\.py ([a-z_]+)", page.read_text())}
     assert named - known == set()
     scripts = {name for page in PAGES for name in re.findall(r"script/([a-z]+)\b", page.read_text())}
     assert {name for name in scripts if not (ROOT / "script" / name).exists()} == set()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_guides_consumer_runs_as_it_stands(tmp_path: Path) -> None:
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-a-consumer.md").read_text(), re.S)[0]
-    file = tmp_path / "loyalty.py"
+@pytest.fixture
+def nothing_stays_declared() -> Iterator[None]:
+    """What a test declares of consumers, contracts, tables and admin pages is forgotten after it."""
+    known = (declarations.registry, Event.registry, admin.site._registry, apps.all_models["consumers"])
+    with ExitStack() as stack:
+        stack.callback(apps.clear_cache)
+        for registry in known:
+            stack.enter_context(patch.dict(registry))
+        yield
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("nothing_stays_declared")
+def test_the_guides_consumer_and_its_test_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, its_test, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-a-consumer.md").read_text(), re.S)
+    customs = as_module("consumers.customs", code, tmp_path)
+    monkeypatch.setitem(sys.modules, customs.__name__, customs)
+    assert declarations.groups()["consumers"][-1] is customs.list_exports
+    written = StringIO()
+    call_command("makemigrations", "consumers", dry_run=True, stdout=written)
+    assert "Create model Export" in written.getvalue()
+    with connection.schema_editor() as schema:
+        schema.create_model(customs.Export)
+    as_module("test_customs", its_test, tmp_path).test_an_order_that_leaves_the_country_is_listed_once()
+
+
+def as_module(name: str, code: str, folder: Path) -> Any:
+    """The code as Python would import it from a file of this name."""
+    file = folder / f"{name.rpartition('.')[2]}.py"
     file.write_text(code)
-    with patch.dict(declarations.registry):
-        consumer = runpy.run_path(str(file))["notice_large_orders"]
-    event = OrderCreated(
-        order_id=new_id(),
-        customer_id="c-1",
-        customer_email="ada@shop.example",
-        items=(Item(product_id="desk", product_name="Desk", quantity=2, unit_price=Decimal(600)),),
-        shipping_address=Address(street="1 Main St", city="Springfield", state="IL", postal_code="62701", country="US"),
-        total_amount=Decimal(1200),
-        currency="USD",
-        created_at=datetime.now(UTC),
-    )
-    assert deliver(event, to=consumer) == 1
-    assert deliver(event, to=consumer) == 0
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_a_failpoint_outside_the_tests_is_refused() -> None:

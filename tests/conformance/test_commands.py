@@ -73,7 +73,7 @@ def test_verify_pipeline_names_what_is_broken(live_bus: LiveBus) -> None:
 
 @pytest.mark.parametrize("group", ["nobody", "Probe", ""])
 def test_a_worker_for_nobody_says_which_groups_there_are(live_bus: LiveBus, group: str) -> None:
-    assert "Groups: eventbus, inventory, notifications, orders" in live_bus.manage("worker", group, expect=1)
+    assert "consumers, eventbus, inventory, notifications, orders" in live_bus.manage("worker", group, expect=1)
 
 
 @pytest.mark.parametrize(

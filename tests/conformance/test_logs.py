@@ -6,6 +6,7 @@ from django.db import transaction
 
 from eventbus.publishing import publish
 from tests.support.bus import LiveBus
+from tests.support.effects import PIPELINE
 from tests.support.shop import Shop
 from tests.support.stock import receive
 from tests.testapp.events import ProbeSent, TroubleAsked
@@ -44,7 +45,7 @@ def test_lines_about_an_event_carry_its_ids(live_bus: LiveBus) -> None:
 
 def test_one_correlation_id_leads_through_the_logs_of_all_processes(live_bus: LiveBus, shop: Shop) -> None:
     names = ("web", "worker orders", "worker inventory", "worker notifications")
-    live_bus.ensure("relay", *names, "worker shipping")
+    live_bus.ensure(*PIPELINE)
     correlation_id = f"logs-{uuid4()}"
     order_id = UUID(shop.post(shop.order(receive(1)), **{"x-correlation-id": correlation_id}).json()["orderId"])
     live_bus.drain()
@@ -57,8 +58,7 @@ def test_one_correlation_id_leads_through_the_logs_of_all_processes(live_bus: Li
 
 def test_logs_tell_nothing_of_the_customer(live_bus: LiveBus, shop: Shop) -> None:
     """Also when something fails: a dead letter's traceback must not show what the code had in hand."""
-    names = ("web", "relay", "worker orders", "worker inventory", "worker notifications")
-    live_bus.ensure(*names, "worker shipping")
+    live_bus.ensure(*PIPELINE)
     body = shop.order(receive(1))
     tap = live_bus.wire.tap("order.confirmed.v1")
     shop.place(body)
@@ -68,7 +68,7 @@ def test_logs_tell_nothing_of_the_customer(live_bus: LiveBus, shop: Shop) -> Non
     broken = confirmed.body.replace(b'"orderId": "', b'"orderId": "x')
     live_bus.wire.publish(broken, key="order.confirmed.v1")
     live_bus.wait_for(lambda: live_bus.wire.take_all("notifications.queue_confirmation.dead"), "the dead letter")
-    for name in names:
+    for name in PIPELINE:
         said = live_bus[name].says()
         assert body["customerEmail"] not in said
         assert body["customerId"] not in said

@@ -1,0 +1,96 @@
+"""Archived events of every contract version, kept as files: what the code of today must still understand.
+
+    python -m tests.support.event_fixtures
+
+writes a file for each contract that has none, from the archive of the database in the environment. A file that is there
+is never written again: it stands for the archives of those who run this.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "fixtures/events"
+SUMS = FOLDER / "SHA256SUMS"
+COMMAND = "python -m tests.support.event_fixtures"
+
+OLDEST = """
+SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
+       data::text
+FROM event WHERE type = %s AND version = %s ORDER BY id LIMIT %s
+"""
+
+
+def file_of(event_type: str, version: str) -> Path:
+    """Where the samples of a contract's version are, one envelope a line."""
+    return FOLDER / f"{event_type}-{version}.jsonl"
+
+
+def contracts() -> list[tuple[str, str]]:
+    """Type and version of the product's own contracts, those of the tests left out."""
+    from eventbus.contracts import Event
+
+    return sorted(known for known, contract in Event.registry.items() if is_ours(contract.__module__))
+
+
+def is_ours(module: str) -> bool:
+    """Whether a module belongs to the product."""
+    from django.conf import settings
+
+    return module.split(".")[0] in settings.INSTALLED_APPS and ".tests" not in module
+
+
+def sums() -> dict[str, str]:
+    """What the files were when they were written: their SHA-256 by name, in the format of sha256sum."""
+    return {name: digest for digest, name in (line.split() for line in SUMS.read_text().splitlines())}
+
+
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def write_missing(count: int) -> tuple[list[str], list[str]]:
+    """Write so many events at most of each contract that has no file; returns what was written, and what the archive
+    has nothing of."""
+    missing = [contract for contract in contracts() if not file_of(*contract).exists()]
+    written = [file_of(*contract).name for contract in missing if write(*contract, count=count)]
+    return written, [file_of(*contract).stem for contract in missing if not file_of(*contract).exists()]
+
+
+def write(event_type: str, version: str, *, count: int) -> bool:
+    """Keep the oldest events of this contract, as they go on the wire; returns whether there were any."""
+    from django.db import connection
+
+    from eventbus.contracts import WireFields, encode_envelope
+
+    with connection.cursor() as cursor:
+        cursor.execute(OLDEST, [event_type, version, count])
+        lines = [encode_envelope(WireFields(*row)) + b"\n" for row in cursor.fetchall()]
+    if not lines:
+        return False
+    file = file_of(event_type, version)
+    file.write_bytes(b"".join(lines))
+    with SUMS.open("a") as listed:
+        listed.write(f"{digest_of(file)}  {file.name}\n")
+    return True
+
+
+def main() -> int:
+    import django
+
+    parser = argparse.ArgumentParser(description=f"{__doc__}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=5, help="events of each contract at most (5)")
+    options = parser.parse_args()
+    django.setup()
+    written, without = write_missing(options.count)
+    print("Written:", ", ".join(written) or "nothing")
+    if without:
+        print("The archive has none of:", ", ".join(without), "\nRun script/server and script/demo, then this again.")
+    return 1 if without else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    sys.exit(main())
