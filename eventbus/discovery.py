@@ -1,5 +1,5 @@
-"""Imports what declares contracts, consumers and invariants: the `events`, `consumers` and `queries` of each app, and
-every file in `consumers/`."""
+"""Imports what declares contracts, consumers and invariants: the `events`, `consumers`, `queries` and `invariants` of
+each app, and every file in `consumers/`."""
 
 import pkgutil
 from importlib import import_module
@@ -14,5 +14,6 @@ def autodiscover() -> None:
     autodiscover_modules("events")
     autodiscover_modules("consumers")
     autodiscover_modules("queries")
+    autodiscover_modules("invariants")
     for module in pkgutil.iter_modules(consumers.__path__):
         import_module(f"consumers.{module.name}")

@@ -1,0 +1,183 @@
+"""What a product's stock was at a moment or at a place in its stream: a snapshot, and the few events behind it.
+
+A moment is a place, too: the last one before which nothing occurred later. So clocks that differ a little between
+machines change no answer, and neither does it matter which snapshots there are.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from eventbus.partitions import first_id_at
+from inventory.history import CHANGES, CHANGING, NOTHING, OPENED, Quantities, after
+
+#: How far clocks may lie apart. Ids begin with the time: by them the database leaves out the months in between.
+SLACK = timedelta(hours=1)
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
+LAST_SEQUENCE = 2**31 - 1
+
+_SNAPSHOTS = """
+SELECT stock.product_name, past.sequence, past.as_of, past.available, past.reserved, past.shipped,
+       next.sequence, next.as_of
+FROM inventory_stock AS stock
+LEFT JOIN LATERAL (
+    SELECT * FROM inventory_stocksnapshot WHERE product_id = stock.product_id AND {place} <= %(place)s
+    ORDER BY {place} DESC, sequence DESC LIMIT 1
+) AS past ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM inventory_stocksnapshot WHERE product_id = stock.product_id AND {place} > %(place)s
+    ORDER BY {place}, sequence LIMIT 1
+) AS next ON true
+WHERE stock.product_id = %(product_id)s
+"""
+_EVENTS = f"""
+WITH read AS MATERIALIZED (
+    SELECT sequence, type, occurred_at, {{happened}} AS happened,
+           {CHANGES}
+    FROM event
+    WHERE aggregate_type = 'product' AND aggregate_id = %(product_id)s AND sequence > %(after)s AND sequence <= %(upto)s
+      AND id >= %(first_id)s AND id <= %(last_id)s
+), opened AS (
+    SELECT max(sequence) AS sequence, max(occurred_at) AS occurred_at FROM read WHERE type = '{OPENED}'
+), counted AS (
+    SELECT read.* FROM read, opened WHERE happened AND read.sequence >= coalesce(opened.sequence, 0)
+)
+SELECT (SELECT min(sequence) FROM read), opened.sequence, opened.occurred_at, max(counted.sequence), count(counted.*),
+       coalesce(sum(available), 0)::bigint, coalesce(sum(reserved), 0)::bigint, coalesce(sum(shipped), 0)::bigint
+FROM opened LEFT JOIN counted ON true GROUP BY opened.sequence, opened.occurred_at
+"""
+
+
+class _By(NamedTuple):
+    """The two statements of a look-up: by moment or by number."""
+
+    snapshots: str
+    events: str
+
+
+_MOMENT = _By(
+    _SNAPSHOTS.format(place="as_of"), _EVENTS.format(happened="max(occurred_at) OVER (ORDER BY sequence) <= %(place)s")
+)
+_SEQUENCE = _By(_SNAPSHOTS.format(place="sequence"), _EVENTS.format(happened="sequence <= %(place)s"))
+
+
+class HistoryBegins(Exception):
+    """What is asked for was before the product's history begins."""
+
+    def __init__(self, product_id: str, begins: datetime) -> None:
+        super().__init__(f"The history of {product_id} begins at {begins:%Y-%m-%dT%H:%M:%S.%fZ}: ask from then on.")
+        self.begins = begins
+
+
+class HistoryBroken(Exception):
+    """Events are missing from the middle of a product's stream."""
+
+    def __init__(self, product_id: str) -> None:
+        super().__init__(f"The history of {product_id} has a gap: manage.py verify_pipeline says where.")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A product's stock after the event of that number."""
+
+    product_name: str
+    sequence: int
+    stock: Quantities
+
+
+def stock_as_of(product_id: str, moment: datetime) -> Past | None:
+    """The stock after all that had occurred by this moment, the moment included; None if the product wasn't known then.
+
+    Raises HistoryBegins or HistoryBroken where the events don't tell.
+    """
+    return _look_up(product_id, moment, _MOMENT)
+
+
+def stock_at(product_id: str, sequence: int) -> Past | None:
+    """The stock after the event of this number, as stock_as_of."""
+    return _look_up(product_id, sequence, _SEQUENCE)
+
+
+def _look_up(product_id: str, place: datetime | int, by: _By) -> Past | None:
+    params: dict[str, Any] = {"product_id": product_id, "place": place}
+    with connection.cursor() as cursor:
+        cursor.execute(by.snapshots, params)
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        name, start, start_as_of, *start_quantities, upto, next_as_of = row
+        params |= {"after": start or 0, "upto": upto or LAST_SEQUENCE, "first_id": FIRST_ID, "last_id": LAST_ID}
+        if start is not None:
+            params["first_id"] = first_id_at(start_as_of - SLACK)
+            if isinstance(place, datetime):
+                params["last_id"] = first_id_at(place + SLACK)
+        cursor.execute(by.events, params)
+        first, opened, opened_at, last, count, *change = cursor.fetchone()
+    if opened is not None and last is None:
+        raise HistoryBegins(product_id, opened_at)
+    if opened is not None:
+        start, start_quantities = opened - 1, [0, 0, 0]
+    elif start is None:
+        if next_as_of is not None and first != 1:
+            raise HistoryBegins(product_id, next_as_of)
+        start, start_quantities = 0, [0, 0, 0]
+    if last is None:
+        return Past(name, start, Quantities(*start_quantities)) if start else None
+    if last - start != count:
+        raise HistoryBroken(product_id)
+    return Past(name, last, Quantities(*map(sum, zip(start_quantities, change, strict=True))))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a product's ledger. `balance` is what it left; None where history begins only later."""
+
+    sequence: int
+    event_id: UUID
+    occurred_at: datetime
+    type: str
+    data: dict[str, Any]
+    user_id: str | None
+    balance: Quantities | None
+
+    @property
+    def told(self) -> str:
+        """What the event says beside its product, in a line."""
+        return ", ".join(f"{name} {value}" for name, value in self.data.items() if name not in _SAID_ELSEWHERE)
+
+
+_SAID_ELSEWHERE = ("productId", "productName")
+_LEDGER = """
+SELECT sequence, id, occurred_at, type, data, user_id FROM event
+WHERE aggregate_type = 'product' AND aggregate_id = %s AND sequence < %s AND type = ANY(%s)
+ORDER BY sequence DESC LIMIT %s
+"""
+
+
+def ledger(product_id: str, *, before: int = LAST_SEQUENCE, limit: int) -> list[Entry]:
+    """The last movements before that number, newest first, each with the stock that it left.
+
+    Raises HistoryBroken.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LEDGER, [product_id, before, list(CHANGING), limit])
+        rows = cursor.fetchall()
+    if not rows:
+        return []
+    entries, balance = [], _balance_before(product_id, rows[-1][0])
+    for sequence, event_id, occurred_at, event_type, data, user_id in reversed(rows):
+        if balance is not None or event_type == OPENED:
+            balance = after(balance or NOTHING, event_type, data)
+        entries.append(Entry(sequence, event_id, occurred_at, event_type, data, user_id, balance))
+    return entries[::-1]
+
+
+def _balance_before(product_id: str, sequence: int) -> Quantities | None:
+    try:
+        past = stock_at(product_id, sequence - 1)
+    except HistoryBegins:
+        return None
+    return past.stock if past else NOTHING
