@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from eventbus.models import Event
 from eventbus.partitions import first_id_at
 from inventory.history import CHANGES, CHANGING, NOTHING, OPENED, Quantities, after
 
@@ -133,45 +134,29 @@ def _look_up(product_id: str, place: datetime | int, by: _By) -> Past | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a product's ledger. `balance` is what it left; None where history begins only later."""
+    """A line of a product's ledger. `balance` is what the event left; None where history begins only later."""
 
-    sequence: int
-    event_id: UUID
-    occurred_at: datetime
-    type: str
-    data: dict[str, Any]
-    user_id: str | None
+    event: Event
     balance: Quantities | None
 
     @property
     def told(self) -> str:
         """What the event says beside its product, in a line."""
-        return ", ".join(f"{name} {value}" for name, value in self.data.items() if name not in _SAID_ELSEWHERE)
-
-
-_SAID_ELSEWHERE = ("productId", "productName")
-_LEDGER = """
-SELECT sequence, id, occurred_at, type, data, user_id FROM event
-WHERE aggregate_type = 'product' AND aggregate_id = %s AND sequence < %s AND type = ANY(%s)
-ORDER BY sequence DESC LIMIT %s
-"""
+        said = {name: value for name, value in self.event.data.items() if name not in ("productId", "productName")}
+        return ", ".join(f"{name} {value}" for name, value in said.items())
 
 
 def ledger(product_id: str, *, before: int = LAST_SEQUENCE, limit: int) -> list[Entry]:
-    """The last movements before that number, newest first, each with the stock that it left.
-
-    Raises HistoryBroken.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_LEDGER, [product_id, before, list(CHANGING), limit])
-        rows = cursor.fetchall()
-    if not rows:
+    """The last movements before that number, newest first, each with the stock that it left. Raises HistoryBroken."""
+    stream = Event.objects.filter(aggregate_type="product", aggregate_id=product_id, sequence__lt=before)
+    events = list(stream.filter(type__in=CHANGING).order_by("-sequence")[:limit])
+    if not events:
         return []
-    entries, balance = [], _balance_before(product_id, rows[-1][0])
-    for sequence, event_id, occurred_at, event_type, data, user_id in reversed(rows):
-        if balance is not None or event_type == OPENED:
-            balance = after(balance or NOTHING, event_type, data)
-        entries.append(Entry(sequence, event_id, occurred_at, event_type, data, user_id, balance))
+    entries, balance = [], _balance_before(product_id, events[-1].sequence)
+    for event in reversed(events):
+        if balance is not None or event.type == OPENED:
+            balance = after(balance or NOTHING, event.type, event.data)
+        entries.append(Entry(event, balance))
     return entries[::-1]
 
 

@@ -58,9 +58,7 @@ def _count(stock_admin: ReadOnlyAdmin, request: HttpRequest, product_id: str, fo
         form.add_error("counted", str(error))
         return False
     except streams.Moved:
-        form.add_error(
-            None, "The stock has moved meanwhile. Open the form anew and count again."
-        )
+        form.add_error(None, "The stock has moved meanwhile. Open the form anew and count again.")
         return False
     stock_admin.log_change(request, stock, f"Counted {counted}: {reason}")
     messages.success(request, f"The books say {counted} of {stock} now.")
@@ -86,7 +84,7 @@ def _entries(product_id: str, as_of: datetime | None, before: int | None) -> dic
         found = past.stock_as_of(product_id, min(as_of, datetime.now(UTC)))
         before = found.sequence + 1 if found else 1
     entries = past.ledger(product_id, before=before or past.LAST_SEQUENCE, limit=PAGE + 1)
-    return {"entries": entries[:PAGE], "older": entries[PAGE - 1].sequence if len(entries) > PAGE else None}
+    return {"entries": entries[:PAGE], "older": entries[PAGE - 1].event.sequence if len(entries) > PAGE else None}
 
 
 def _stock(product_id: str) -> tuple[dict[str, Any], int]:

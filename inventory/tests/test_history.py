@@ -1,15 +1,13 @@
 """The fold, and what it must agree with: the rows, the fold in SQL, and the snapshots, whatever happens when."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventbus import streams
 from eventbus.models import Event as ArchivedEvent
 from eventbus.testing import deliver
 from inventory import history, past, services, snapshots
@@ -17,7 +15,7 @@ from inventory.consumers import release_stock, reserve_stock, ship_stock
 from inventory.events import StockReceived, StockReleased, StockReserved, StockShipped
 from inventory.history import Quantities, fold
 from inventory.invariants import stock_unlike_its_history
-from inventory.models import Stock, StockSnapshot
+from inventory.models import Stock
 from inventory.tests.factories import as_it_is, order_cancelled, order_created, order_shipped, stream_of
 from orders.events import OrderCreated
 
@@ -97,8 +95,6 @@ def move(kind: str, quantity: int, orders: list[OrderCreated]) -> None:
 def test_whatever_happens_the_row_is_what_its_history_says_at_every_place(
     moves: list[tuple[str, int]], every: int, db: None
 ) -> None:
-    from django.db import transaction
-
     with transaction.atomic():
         services.receive_stock(product_id="cup", product_name="Cup", quantity=5)
         orders: list[OrderCreated] = []
@@ -115,7 +111,8 @@ def test_whatever_happens_the_row_is_what_its_history_says_at_every_place(
                 assert snapshots.make_snapshots(every) == len(events) // every
             for row, balance in zip(events, places, strict=True):
                 at = past.stock_at("cup", row.sequence)
-                assert at is not None and (at.sequence, at.stock) == (row.sequence, balance)
+                assert at is not None
+                assert (at.sequence, at.stock) == (row.sequence, balance)
         assert [entry.balance for entry in past.ledger("cup", limit=100)][::-1] == [
             balance for row, balance in zip(events, places, strict=True) if row.type in history.CHANGING
         ]
