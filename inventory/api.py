@@ -27,8 +27,8 @@ from inventory.models import Stock
 
 M = TypeVar("M", bound=BaseModel)
 
-# As many digits as a stream's number has at most.
-_ETAG = re.compile(r'"\d{1,10}"', re.ASCII)
+# As many digits as a stream's number has at most. A proxy that compresses answers makes ETags weak.
+_ETAG = re.compile(r'(?:W/)?"(\d{1,10})"', re.ASCII)
 
 
 class Receipt(BaseModel):
@@ -167,9 +167,10 @@ def expected_sequence(if_match: str | None) -> int:
     """The number that an If-Match header names. Raises a Refusal: 428 without one, 400 for what is no ETag of stock."""
     if if_match is None:
         raise Refusal(428, "Send the ETag of the stock that was counted as If-Match.", kind="if-match-missing")
-    if not _ETAG.fullmatch(if_match):
+    named = _ETAG.fullmatch(if_match)
+    if named is None:
         raise Refusal(400, 'If-Match is the ETag of the stock, such as "17".', kind="if-match-invalid")
-    return int(if_match[1:-1])
+    return int(named[1])
 
 
 def validated(model: type[M], data: object) -> M:

@@ -1,5 +1,6 @@
 """Pages of the stock admin beside Django's own: the count, and the ledger."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,7 +89,8 @@ def _entries(product_id: str, as_of: datetime | None, before: int | None) -> dic
 
 
 def _stock(product_id: str) -> tuple[dict[str, Any], int]:
-    found = queries.stock_now(product_id)
+    # What no product can be called is not looked for: PostgreSQL has no text with a NUL in it.
+    found = queries.stock_now(product_id) if re.fullmatch(PRINTABLE, product_id) else None
     if found is None:
         raise Http404(f"There is no stock of {product_id}.")
     return found
