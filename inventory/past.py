@@ -6,23 +6,23 @@ machines change no answer, and neither does it matter which snapshots there are.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
 from eventbus.models import Event
-from eventbus.partitions import first_id_at
+from eventbus.partitions import first_id_at, month_start
 from inventory.history import CHANGES, CHANGING, NOTHING, OPENED, Quantities, after
 
-#: How far clocks may lie apart. Ids begin with the time: by them the database leaves out the months in between.
+#: How far clocks may lie apart.
 SLACK = timedelta(hours=1)
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 LAST_SEQUENCE = 2**31 - 1
 
 _SNAPSHOTS = """
-SELECT stock.product_name, past.sequence, past.as_of, past.available, past.reserved, past.shipped,
-       next.sequence, next.as_of
+SELECT stock.product_name, past.sequence, past.as_of, coalesce(past.available, 0), coalesce(past.reserved, 0),
+       coalesce(past.shipped, 0), next.sequence, next.as_of
 FROM inventory_stock AS stock
 LEFT JOIN LATERAL (
     SELECT * FROM inventory_stocksnapshot WHERE product_id = stock.product_id AND {place} <= %(place)s
@@ -40,7 +40,7 @@ WITH read AS MATERIALIZED (
            {CHANGES}
     FROM event
     WHERE aggregate_type = 'product' AND aggregate_id = %(product_id)s AND sequence > %(after)s AND sequence <= %(upto)s
-      AND id >= %(first_id)s AND id <= %(last_id)s
+      AND id >= %(first_id)s AND id < %(last_id)s
 ), opened AS (
     SELECT max(sequence) AS sequence, max(occurred_at) AS occurred_at FROM read WHERE type = '{OPENED}'
 ), counted AS (
@@ -103,33 +103,45 @@ def stock_at(product_id: str, sequence: int) -> Past | None:
 
 
 def _look_up(product_id: str, place: datetime | int, by: _By) -> Past | None:
-    params: dict[str, Any] = {"product_id": product_id, "place": place}
     with connection.cursor() as cursor:
-        cursor.execute(by.snapshots, params)
+        cursor.execute(by.snapshots, {"product_id": product_id, "place": place})
         row = cursor.fetchone()
         if row is None:
             return None
-        name, start, start_as_of, *start_quantities, upto, next_as_of = row
-        params |= {"after": start or 0, "upto": upto or LAST_SEQUENCE, "first_id": FIRST_ID, "last_id": LAST_ID}
-        if start is not None:
-            params["first_id"] = first_id_at(start_as_of - SLACK)
-            if isinstance(place, datetime):
-                params["last_id"] = first_id_at(place + SLACK)
-        cursor.execute(by.events, params)
+        name, start, start_as_of, *quantities, upto, next_as_of = row
+        first_id, last_id = _ids_between(start_as_of, place)
+        params = {"product_id": product_id, "place": place, "after": start or 0, "upto": upto or LAST_SEQUENCE}
+        cursor.execute(by.events, params | {"first_id": first_id, "last_id": last_id})
         first, opened, opened_at, last, count, *change = cursor.fetchone()
-    if opened is not None and last is None:
-        raise HistoryBegins(product_id, opened_at)
     if opened is not None:
-        start, start_quantities = opened - 1, [0, 0, 0]
+        if last is None:
+            raise HistoryBegins(product_id, opened_at)
+        start = opened - 1
     elif start is None:
         if next_as_of is not None and first != 1:
             raise HistoryBegins(product_id, next_as_of)
-        start, start_quantities = 0, [0, 0, 0]
+        if last is None:
+            return None
+        start = 0
     if last is None:
-        return Past(name, start, Quantities(*start_quantities)) if start else None
+        return Past(name, start, Quantities(*quantities))
     if last - start != count:
         raise HistoryBroken(product_id)
-    return Past(name, last, Quantities(*map(sum, zip(start_quantities, change, strict=True))))
+    base = quantities if opened is None else (0, 0, 0)
+    return Past(name, last, Quantities(*map(sum, zip(base, change, strict=True))))
+
+
+def _ids_between(start: datetime | None, place: datetime | int) -> tuple[UUID, UUID]:
+    """Within which ids the events behind the snapshot of that time are. Where there is none, all are looked at: there
+    may be an opening behind the place.
+
+    Ids begin with the time, and whole months of them are left out by their partitions. A closer bound would tempt the
+    planner to read the events of all products of that time.
+    """
+    if start is None:
+        return FIRST_ID, LAST_ID
+    end = first_id_at(month_start(place + SLACK, 1)) if isinstance(place, datetime) else LAST_ID
+    return first_id_at(month_start(start - SLACK)), end
 
 
 @dataclass(frozen=True, slots=True)
