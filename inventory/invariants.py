@@ -1,5 +1,7 @@
 """Whether the books are what their history says."""
 
+from typing import Any
+
 from django.db import connection
 
 from eventbus.invariants import invariant
@@ -51,9 +53,19 @@ ORDER BY 1, 2 LIMIT 1000
 DESCRIPTION = "%s, %s: available %s, reserved %s, shipped %s; its history says %s, %s, %s"
 
 
+def unlike_their_history() -> list[str]:
+    """The first thousand products whose stock or snapshots differ from what their events add up to."""
+    return sorted({product_id for product_id, *_ in _differences()})
+
+
 @invariant("I2", "every product's stock, and each snapshot of it, is what its history says")
 def stock_unlike_its_history() -> list[str]:
     """Where a stock row or a snapshot differs from what all of the product's events add up to, in words."""
+    return [DESCRIPTION % row for row in _differences()]
+
+
+def _differences() -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(_RETOLD)
-        return [DESCRIPTION % row for row in cursor.fetchall()]
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
