@@ -18,7 +18,7 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from eventbus import streams
-from eventbus.api_tools import PointInTime, Refusal, by_field, check_key
+from eventbus.api_tools import PointInTime, Refusal, by_field, check_key, in_words
 from eventbus.context import Cause, acting, current_cause
 from inventory import past, queries, services
 from inventory.events import PRINTABLE, Counted, Quantity, Reason
@@ -198,8 +198,3 @@ def past_as_json(product_id: str, moment: datetime) -> dict[str, Any]:
 def as_json(stock: Mapping[str, Any]) -> dict[str, Any]:
     """A product's stock as the API shows it."""
     return {to_camel(name): value for name, value in stock.items()}
-
-
-def in_words(error: ValidationError) -> str:
-    """What is wrong with a query, in a sentence or more."""
-    return " ".join(f"{'.'.join(map(str, each['loc'])) or 'query'}: {each['msg']}." for each in error.errors())
