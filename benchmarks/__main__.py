@@ -26,6 +26,7 @@ BENCHMARKS = {
     "consume": "a consumer that writes one row, against a Celery task",
     "ordered": "an ordered consumer, against the same one unordered",
     "reserve_stock": "inventory's reservation, against one order per transaction",
+    "as_of": "stock at a moment among a million events, against stock now",
     "end_to_end": "POST to CONFIRMED, against on_commit(task.delay)",
     "replay_dead_letters": "a table full of letters, against plain deliveries to the same worker",
     "verify_pipeline": "a large archive, against one bare pass over its rows",

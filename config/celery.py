@@ -19,6 +19,8 @@ app.conf.beat_schedule = {
     "stuck orders": {"task": "orders.resolve_stuck", "schedule": 60},
     "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},
     "old idempotency keys": {"task": "orders.forget_old_keys", "schedule": 3600},
+    "old idempotency keys of stock": {"task": "inventory.forget_old_keys", "schedule": 3600},
+    "stock snapshots": {"task": "inventory.make_snapshots", "schedule": 60, "options": {"expires": 60}},
 }
 app.autodiscover_tasks()
 

@@ -1,7 +1,28 @@
 """What the apps' REST APIs share."""
 
-from pydantic import ValidationError
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 from rest_framework import exceptions
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+class Refusal(exceptions.APIException):
+    """An answer other than success. `kind` names the problem where its status does not say all; `wait`: seconds after
+    which to try again."""
+
+    def __init__(self, status: int, detail: str, *, kind: str = "", wait: int | None = None) -> None:
+        super().__init__(detail)
+        self.status_code = status
+        self.kind = kind
+        self.wait = wait
 
 
 def by_field(error: ValidationError) -> dict[str, list[exceptions.ErrorDetail]]:
@@ -16,3 +37,37 @@ def by_field(error: ValidationError) -> dict[str, list[exceptions.ErrorDetail]]:
 def in_words(error: ValidationError) -> str:
     """What is wrong with a query, in a sentence or more."""
     return " ".join(f"{'.'.join(map(str, each['loc'])) or 'query'}: {each['msg']}." for each in error.errors())
+
+
+def check_key(key: str | None) -> str | None:
+    """The Idempotency-Key of a request, if it has one. Raises a Refusal with status 400."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refusal(
+            400, "An Idempotency-Key has 1 to 255 printable ASCII characters.", kind="idempotency-key-invalid"
+        )
+    return key
+
+
+def _rfc3339(text: str) -> str:
+    # pydantic would take seconds since 1970 as well, and guess at what is left out.
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("write a moment like 2026-02-01T00:00:00Z")
+    return text
+
+
+def _has_been(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC):
+        raise ValueError("is still to come: ask for a moment in the past")
+    # Nothing happened before 1970, and years before the first have no UTC in Python.
+    return max(moment, EPOCH).astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+
+
+class PointInTime(BaseModel):
+    """The query of what can be asked for as it was."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    as_of: Annotated[Moment, AfterValidator(_has_been)] | None = None

@@ -59,18 +59,19 @@ class _Held:
 _held: ContextVar[_Held | None] = ContextVar("held", default=None)
 
 
-def publish(*events: Event, caused_by: Event | None = None) -> list[UUID]:
+def publish(*events: Event, caused_by: Event | None = None, at: datetime | None = None) -> list[UUID]:
     """Record facts, in this order; the relay sends them after the commit. Returns their event ids.
 
     Correlation and causation come from what is being handled; `caused_by` names the event where a handler takes several
-    at once. Raises RuntimeError outside a transaction.
+    at once. `at`: when it happened, where the change itself is stamped; else now. Raises RuntimeError outside a
+    transaction.
     """
     if not connection.in_atomic_block:
         raise RuntimeError(
             "publish() belongs inside transaction.atomic(): the event must commit with the change it reports."
         )
     cause = cause_of(caused_by.envelope) if caused_by is not None else current_cause()
-    recorded = _stamp(events, cause)
+    recorded = _stamp(events, cause, at)
     held = _held.get()
     # A savepoint may be rolled back alone, and its events with it: they are recorded inside it.
     if held is not None and held.savepoints == _open_savepoints():
@@ -80,13 +81,13 @@ def publish(*events: Event, caused_by: Event | None = None) -> list[UUID]:
     return [event_id for event_id, *_ in recorded]
 
 
-def publish_with(change: str, params: Sequence[Any], *events: Event) -> list[UUID]:
+def publish_with(change: str, params: Sequence[Any], *events: Event, at: datetime | None = None) -> list[UUID]:
     """Make a change and record its events in one SQL statement: one round trip, atomic by itself.
 
     `change` is one or more data-modifying CTEs (`name AS (INSERT …)`) without WITH. For hot paths only; elsewhere
     transaction.atomic() and publish() read better.
     """
-    recorded = _stamp(events, current_cause())
+    recorded = _stamp(events, current_cause(), at)
     with connection.cursor() as cursor:
         cursor.execute(f"WITH {change}, {RECORD}", [*params, _as_json(recorded)])
     return [event_id for event_id, *_ in recorded]
@@ -118,8 +119,8 @@ def _record(recorded: Sequence[_Recorded]) -> None:
             cursor.execute(f"WITH {RECORD}", [_as_json(recorded)])
 
 
-def _stamp(events: Sequence[Event], cause: Cause) -> list[_Recorded]:
-    now = datetime.now(UTC)
+def _stamp(events: Sequence[Event], cause: Cause, at: datetime | None) -> list[_Recorded]:
+    now = at or datetime.now(UTC)
     return [(new_id(), event, cause, now) for event in events]
 
 

@@ -16,6 +16,34 @@ ORDER BY aggregate_type, aggregate_id FOR UPDATE
 _HAVING = """
 SELECT DISTINCT aggregate_id FROM event WHERE aggregate_id = ANY(%s::text[]) AND aggregate_type = %s AND type = %s
 """
+# The row is there afterwards whatever was before: a stream without events can be locked as well.
+_LOCK_ONE = """
+INSERT INTO stream (aggregate_type, aggregate_id, sequence) VALUES (%s, %s, 0)
+ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = stream.sequence RETURNING sequence
+"""
+
+
+class Moved(Exception):
+    """Something happened to the aggregate since the caller read it."""
+
+    def __init__(self, aggregate_type: str, aggregate_id: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"{aggregate_type} {aggregate_id} is at event {found}, not at {expected}: read it again and decide anew."
+        )
+        self.found = found
+
+
+def expect(aggregate_type: str, aggregate_id: object, sequence: int) -> None:
+    """Close this stream to everyone else until this transaction ends, if `sequence` is the number of its last event.
+
+    0: it has none. Take every other lock first, as for hold(). Raises Moved, or RuntimeError outside a transaction.
+    """
+    _insist_on_a_transaction("expect")
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ONE, [aggregate_type, str(aggregate_id)])
+        (found,) = cursor.fetchone()
+    if found != sequence:
+        raise Moved(aggregate_type, str(aggregate_id), sequence, found)
 
 
 def hold(aggregate_type: str, aggregate_ids: Iterable[object], *, having: str) -> set[str]:
@@ -24,11 +52,15 @@ def hold(aggregate_type: str, aggregate_ids: Iterable[object], *, having: str) -
     Take every other lock first: whoever publishes takes its streams' locks last. Raises RuntimeError outside a
     transaction.
     """
-    if not connection.in_atomic_block:
-        raise RuntimeError("hold() belongs inside transaction.atomic(): outside of one its lock ends at once.")
+    _insist_on_a_transaction("hold")
     ids = [str(aggregate_id) for aggregate_id in aggregate_ids]
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [aggregate_type, ids])
         # A statement of its own: this one sees what the lock's last holder committed.
         cursor.execute(_HAVING, [ids, aggregate_type, having])
         return {aggregate_id for (aggregate_id,) in cursor.fetchall()}
+
+
+def _insist_on_a_transaction(function: str) -> None:
+    if not connection.in_atomic_block:
+        raise RuntimeError(f"{function}() belongs inside transaction.atomic(): outside of one its lock ends at once.")

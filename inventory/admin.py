@@ -14,7 +14,7 @@ from django.urls import URLPattern, path
 
 from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
 from eventbus.context import Cause, acting, current_cause
-from inventory import services
+from inventory import services, stock_pages
 from inventory.events import PRINTABLE
 from inventory.models import Reservation, Stock
 
@@ -47,7 +47,7 @@ class ReceiptForm(forms.Form):
 
 @admin.register(Stock)
 class StockAdmin(ReadOnlyAdmin):
-    """Stock per product. Its name and threshold may be edited; goods come in by the button."""
+    """Stock per product. Its name and threshold may be edited; goods come in, and counts, by the buttons."""
 
     list_display = ["product_id", "product_name", "available", "reserved", "shipped", "received", "low_threshold"]
     list_filter = [Low]
@@ -63,8 +63,24 @@ class StockAdmin(ReadOnlyAdmin):
         obj.save(update_fields=form.changed_data)
 
     def get_urls(self) -> list[URLPattern]:
-        receive = path("receive/", self.admin_site.admin_view(self.receive), name="inventory_stock_receive")
-        return [receive, *super().get_urls()]
+        pages = {"receive": self.receive, "count": self.count, "ledger": self.ledger}
+        own = [
+            path(f"{name}/", self.admin_site.admin_view(view), name=f"inventory_stock_{name}")
+            for name, view in pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def count(self, request: HttpRequest) -> HttpResponse:
+        """The form by which a count goes into the books."""
+        if not request.user.has_perm("inventory.count_stock"):
+            raise PermissionDenied
+        return stock_pages.count(self, request)
+
+    def ledger(self, request: HttpRequest) -> HttpResponse:
+        """All that ever changed a product's stock."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return stock_pages.ledger(self, request)
 
     def receive(self, request: HttpRequest) -> HttpResponse:
         """The form by which goods come in."""

@@ -12,6 +12,9 @@ PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 #: A product's id also names its stream of events.
 ProductId = Annotated[str, Field(min_length=1, max_length=64)]
 Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+#: Many receipts may add up to more than one can bring; more than this not every reader of JSON keeps exactly.
+Counted = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Reason = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class ReservedItem(Contract):
@@ -61,6 +64,79 @@ class StockReceived(
     product_id: ProductId
     product_name: str
     quantity: Quantity
+
+
+class StockReserved(
+    Event,
+    type="inventory.stock.reserved",
+    version="1.0",
+    aggregate="product_id",
+    aggregate_type="product",
+    announced=False,
+):
+    """So much of the product was set aside for an order."""
+
+    product_id: ProductId
+    order_id: UUID
+    quantity: int
+
+
+class StockReleased(
+    Event,
+    type="inventory.stock.released",
+    version="1.0",
+    aggregate="product_id",
+    aggregate_type="product",
+    announced=False,
+):
+    """So much of the product can be sold again: its order was cancelled."""
+
+    product_id: ProductId
+    order_id: UUID
+    quantity: int
+
+
+class StockShipped(
+    Event,
+    type="inventory.stock.shipped",
+    version="1.0",
+    aggregate="product_id",
+    aggregate_type="product",
+    announced=False,
+):
+    """So much of the product, set aside for an order, has left the house."""
+
+    product_id: ProductId
+    order_id: UUID
+    quantity: int
+
+
+class StockCorrected(
+    Event, type="inventory.stock.corrected", version="1.0", aggregate="product_id", aggregate_type="product"
+):
+    """Someone counted. `counted` is what lay on the shelf, for sale or set aside; `difference` is that minus what the
+    books said, and 0 where they were right."""
+
+    product_id: ProductId
+    counted: Counted
+    difference: int
+    reason: Reason
+
+
+class StockOpened(
+    Event,
+    type="inventory.stock.opened",
+    version="1.0",
+    aggregate="product_id",
+    aggregate_type="product",
+    announced=False,
+):
+    """The product's stock was this much. Its history begins here: what was before is told by no event."""
+
+    product_id: ProductId
+    available: int
+    reserved: int
+    shipped: int
 
 
 class StockLow(Event, type="inventory.stock.low", version="1.0", aggregate="product_id", aggregate_type="product"):

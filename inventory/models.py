@@ -1,5 +1,6 @@
 """The rows of inventory. Products and orders are other apps' or nobody's: known here by their ids alone."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -22,7 +23,7 @@ class Stock(models.Model):
     class Meta:
         ordering = ["product_id"]
         verbose_name_plural = "stock"
-        permissions = [("receive_stock", "Can receive stock")]
+        permissions = [("receive_stock", "Can receive stock"), ("count_stock", "Can count stock")]
         constraints = [
             models.CheckConstraint(condition=Q(available__gte=0), name="stock_available_not_negative"),
             models.CheckConstraint(condition=Q(reserved__gte=0), name="stock_reserved_not_negative"),
@@ -64,3 +65,37 @@ class Reservation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.product_id} for {self.order_id}: {self.state}"
+
+
+class StockSnapshot(models.Model):
+    """What a product's events add up to, up to a place in its stream. Never the truth, only quicker than adding."""
+
+    product_id = models.TextField(db_collation="C")
+    sequence = models.IntegerField(help_text="The last event that is counted in.")
+    as_of = models.DateTimeField(help_text="When the latest of the events that are counted in occurred.")
+    available = models.BigIntegerField()
+    reserved = models.BigIntegerField()
+    shipped = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["product_id", "as_of", "sequence"], name="snapshot_as_of")]
+        constraints = [models.UniqueConstraint(fields=["product_id", "sequence"], name="snapshot_once")]
+
+    def __str__(self) -> str:
+        return f"{self.product_id} #{self.sequence}"
+
+
+class IdempotencyKey(models.Model):
+    """The answer to a keyed request, for its repeats. `fingerprint` tells a repeat from another request."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    key = models.TextField()
+    fingerprint = models.BinaryField(max_length=32)
+    response = models.TextField()
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="stock_idempotency_key_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.user_id}"

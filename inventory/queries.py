@@ -8,6 +8,11 @@ from django.db import connection
 from eventbus.invariants import invariant
 from inventory.models import Stock
 
+_STOCK_NOW = """
+SELECT product_id, product_name, available, reserved, shipped, coalesce(sequence, 0)
+FROM inventory_stock LEFT JOIN stream ON aggregate_type = 'product' AND aggregate_id = product_id
+WHERE product_id = %s
+"""
 PUBLIC_FIELDS = ("product_id", "product_name", "available", "reserved", "shipped")
 
 # A full join: a reservation of a product that has no stock row is as wrong as a wrong sum.
@@ -68,6 +73,14 @@ def stock_of(product_id: str) -> dict[str, Any] | None:
     """What channels may see of a product's stock; None for a product that was never received."""
     found: dict[str, Any] | None = Stock.objects.values(*PUBLIC_FIELDS).filter(product_id=product_id).first()
     return found
+
+
+def stock_now(product_id: str) -> tuple[dict[str, Any], int] | None:
+    """What channels may see of a product's stock, and the number of its last event; None as stock_of."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STOCK_NOW, [product_id])
+        row = cursor.fetchone()
+    return (dict(zip(PUBLIC_FIELDS, row, strict=False)), row[-1]) if row else None
 
 
 def public(stock: Stock) -> dict[str, Any]:

@@ -6,17 +6,22 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from eventbus import streams
 from eventbus.contracts import Event
 from eventbus.declarations import PermanentFailure
-from eventbus.publishing import publish
+from eventbus.publishing import one_statement, publish
 from inventory.allocation import Decision, Request, Shelf, decide
 from inventory.events import (
     InventoryReleased,
     InventoryReservationFailed,
     InventoryReserved,
     ReservedItem,
+    StockCorrected,
     StockLow,
     StockReceived,
+    StockReleased,
+    StockReserved,
+    StockShipped,
 )
 from inventory.models import ReservationState, Stock
 
@@ -69,6 +74,20 @@ class NotReserved(PermanentFailure):
     """Something was shipped that was not set aside: the stock cannot be right."""
 
 
+class UnknownProduct(Exception):
+    """Of this product nothing was ever received."""
+
+
+class BelowReserved(Exception):
+    """A count found less than is set aside: orders that are confirmed could not be delivered."""
+
+    def __init__(self, product_id: str, counted: int, reserved: int) -> None:
+        super().__init__(
+            f"{counted} of {product_id} cannot be: {reserved} are set aside for orders. "
+            "Look again, or cancel orders of it first."
+        )
+
+
 class NamelessProduct(Exception):
     """The first receipt of a product has to say what it is called."""
 
@@ -98,6 +117,31 @@ def receive_stock(*, product_id: str, product_name: str | None = None, quantity:
     return stock
 
 
+def correct_stock(*, product_id: str, counted: int, expected: int, reason: str) -> Stock:
+    """Make the books say what a count found on the shelf, which is what is available and what is set aside, and
+    announce it; returns the stock as it is then.
+
+    `expected` is the number of the product's last event when it was counted. Raises UnknownProduct, BelowReserved, and
+    streams.Moved where anything happened to the product since.
+    """
+    with transaction.atomic(), one_statement():
+        stock = Stock.objects.select_for_update().filter(product_id=product_id).first()
+        if stock is None:
+            raise UnknownProduct(product_id)
+        streams.expect("product", product_id, expected)
+        if counted < stock.reserved:
+            raise BelowReserved(product_id, counted, stock.reserved)
+        before = stock.available
+        stock.available = counted - stock.reserved
+        stock.received += stock.available - before
+        stock.save(update_fields=["available", "received"])
+        difference = stock.available - before
+        publish(StockCorrected(product_id=product_id, counted=counted, difference=difference, reason=reason))
+        if stock.available < stock.low_threshold <= before:
+            publish(StockLow(product_id=product_id, available=stock.available, threshold=stock.low_threshold))
+    return stock
+
+
 def reserve_stock(requests: Sequence[Request]) -> None:
     """Decide on orders in the order given: each gets everything it asks for, or nothing, and an event tells which.
 
@@ -111,6 +155,8 @@ def reserve_stock(requests: Sequence[Request]) -> None:
         _note(NOTE, [(decision.request, STATE[decision.granted]) for decision in plan.decisions])
         for decision in plan.decisions:
             publish(_outcome(decision), caused_by=decision.request.cause)
+            if decision.granted:
+                _publish_moves(StockReserved, decision.request, decision.request.wanted)
         for fall in plan.falls:
             low = StockLow(product_id=fall.product_id, available=fall.available, threshold=fall.threshold)
             publish(low, caused_by=fall.request.cause)
@@ -126,6 +172,7 @@ def release_stock(requests: Sequence[Request]) -> None:
         for request in requests:
             if items := released.pop(request.order_id, None):
                 publish(InventoryReleased(order_id=request.order_id, items=_items(items)), caused_by=request.cause)
+                _publish_moves(StockReleased, request, items)
 
 
 def ship_stock(requests: Sequence[Request]) -> None:
@@ -133,7 +180,7 @@ def ship_stock(requests: Sequence[Request]) -> None:
     out. For handlers, as reserve_stock. Raises NotReserved, with nothing done, where nothing was set aside."""
     with transaction.atomic(savepoint=False):
         _lock({product_id for request in requests for product_id in request.wanted})
-        _close(requests, ReservationState.SHIPPED, WRITE_OFF)
+        shipped = _close(requests, ReservationState.SHIPPED, WRITE_OFF)
         with connection.cursor() as cursor:
             cursor.execute(STATES, [[request.order_id for request in requests]])
             states = dict(cursor.fetchall())
@@ -141,6 +188,19 @@ def ship_stock(requests: Sequence[Request]) -> None:
             if states.get(request.order_id) != [ReservationState.SHIPPED]:
                 found = states.get(request.order_id, "no reservation")
                 raise NotReserved(f"Order {request.order_id} was shipped, and inventory has {found} of it.")
+            if items := shipped.pop(request.order_id, None):
+                _publish_moves(StockShipped, request, items)
+
+
+def _publish_moves(
+    contract: type[StockReserved | StockReleased | StockShipped], request: Request, quantities: Mapping[str, int]
+) -> None:
+    """Tell it in the streams of the products, whose stock is locked: so their order there is that of the changes."""
+    moves = (
+        contract(product_id=product_id, order_id=request.order_id, quantity=quantity)
+        for product_id, quantity in quantities.items()
+    )
+    publish(*moves, caused_by=request.cause)
 
 
 def _close(requests: Sequence[Request], to: ReservationState, change: str) -> dict[UUID, Counter[str]]:

@@ -22,5 +22,6 @@ register_converter(ProductIdConverter, "product_id")
 urlpatterns = [
     path("stock", api.StockList.as_view(), name="stock-list"),
     path("stock/<product_id:product_id>/receipts", api.Receipts.as_view(), name="stock-receipts"),
+    path("stock/<product_id:product_id>/counts", api.Counts.as_view(), name="stock-counts"),
     path("stock/<product_id:product_id>", api.StockDetail.as_view(), name="stock-detail"),
 ]

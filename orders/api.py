@@ -1,6 +1,5 @@
 """The REST API of orders. Errors are problems: see `orders.http`."""
 
-import re
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -8,30 +7,19 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from eventbus.api_tools import Moment, PointInTime, check_key
 from eventbus.context import Cause, acting, current_cause
 from eventbus.queries import events_of
 from orders import intake, queries, services
 from orders.auth import ChannelAuthentication
 from orders.http import Problem, invalid, read_json, validated, wrong
 from orders.models import Order, Status
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def _moment(text: str) -> str:
-    # pydantic would take seconds since 1970 as well, and guess at what is left out.
-    if not _RFC3339.fullmatch(text):
-        raise ValueError("write a moment like 2026-02-01T00:00:00Z")
-    return text
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 class OrderFilter(BaseModel):
@@ -80,7 +68,7 @@ class ChannelView(APIView):
 class OrdersView(ChannelView):
     def post(self, request: Request) -> HttpResponse:
         """Take an order in."""
-        key = intake.check_key(request.headers.get("Idempotency-Key"))
+        key = check_key(request.headers.get("Idempotency-Key"))
         order = intake.parse_order(read_json(request))
         placed = intake.place_order(order, channel_id=self.channel_id(), key=key)
         headers = {"Location": request.build_absolute_uri(f"{request.path}/{placed.order_id}")}
@@ -99,8 +87,18 @@ class OrdersView(ChannelView):
 
 class OrderView(ChannelView):
     def get(self, request: Request, order_id: UUID) -> Response:
-        """One order."""
-        return Response(queries.as_data(self.order(order_id)))
+        """One order, as it is or as it was."""
+        asked = validated(PointInTime, _query(request), status=HTTPStatus.BAD_REQUEST)
+        order = self.order(order_id)
+        if asked.as_of is None:
+            return Response(queries.as_data(order))
+        try:
+            found = queries.as_of(order, asked.as_of)
+        except queries.HistoryGone as error:
+            raise Problem(409, str(error), kind="history-gone") from None
+        if found is None:
+            raise Http404
+        return Response(found)
 
 
 class OrderEventsView(ChannelView):
@@ -112,7 +110,7 @@ class OrderEventsView(ChannelView):
 class OrderCancelView(ChannelView):
     def post(self, request: Request, order_id: UUID) -> Response:
         """Call an order off. However often it is asked, the order is cancelled once: a key needs no memory here."""
-        intake.check_key(request.headers.get("Idempotency-Key"))
+        check_key(request.headers.get("Idempotency-Key"))
         order = self.order(order_id)
         wish = validated(Cancellation, read_json(request)) if _has_body(request) else Cancellation()
         with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):

@@ -200,7 +200,8 @@ def _as_problem(error: Exception) -> Problem:
         case exceptions.ValidationError():
             return invalid(list(_drf_errors(error.detail, ()))[:MAX_ERRORS])
         case exceptions.APIException():
-            return Problem(error.status_code, _first_line(error.detail), headers=_drf_headers(error))
+            kind = getattr(error, "kind", "")
+            return Problem(error.status_code, _first_line(error.detail), kind=kind, headers=_drf_headers(error))
     # No message and no locals: they may hold what a customer sent.
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("request.failed", error=type(error).__qualname__, sqlstate=_sqlstate(error), frames=frames)

@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Self
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.db.models import QuerySet
 
 from eventbus.invariants import invariant
 from eventbus.partitions import first_id_at
+from eventbus.queries import events_of
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 from orders.models import MOVES, Order, Status
@@ -75,6 +77,35 @@ def as_data(order: Order) -> dict[str, Any]:
         "createdAt": order.created_at,
         "updatedAt": order.updated_at,
     }
+
+
+class HistoryGone(Exception):
+    """The archive no longer has the events that would tell."""
+
+
+def as_of(order: Order, moment: datetime) -> dict[str, Any] | None:
+    """An order as it was after all that its events tell up to this moment; None before it was created.
+
+    Nothing but its status ever changes, so the rest is as the row has it. Raises HistoryGone.
+    """
+    if moment < order.created_at:
+        return None
+    happened = list(takewhile(lambda told: told[0] <= moment, _told_of(order)))
+    if not happened:
+        raise HistoryGone(f"The archive no longer has what happened to order {order.id} by then.")
+    when, status = happened[-1]
+    return as_data(order) | {"status": status, "updatedAt": when}
+
+
+def _told_of(order: Order) -> list[tuple[datetime, Status]]:
+    """Which status the order's events give it, and since when."""
+    told = [
+        (datetime.fromisoformat(event["occurredAt"]), STATUS_BY_EVENT[event["eventType"]])
+        for event in events_of(order.id)
+        if event["eventType"] in STATUS_BY_EVENT
+    ]
+    # Orders of before the two were the same moment have a creation that occurred a little after it.
+    return [(order.created_at, status) if status == Status.CREATED else (at, status) for at, status in told]
 
 
 def orders_of(channel_id: int | None) -> QuerySet[Order]:

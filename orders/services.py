@@ -68,17 +68,17 @@ def reject_order(*, order_id: UUID, reason: str, shortages: Sequence[Shortage] =
 def confirm_orders(causes: Mapping[UUID, Event | None]) -> None:
     """confirm_order for many at once, all or none; each with the event that caused it."""
     with transaction.atomic(savepoint=False):
-        for told in _move(causes, Status.CONFIRMED):
-            publish(OrderConfirmed(**told), caused_by=causes[told["order_id"]])
+        for told, at in _move(causes, Status.CONFIRMED):
+            publish(OrderConfirmed(**told), caused_by=causes[told["order_id"]], at=at)
 
 
 def reject_orders(refusals: Mapping[UUID, Refusal]) -> None:
     """reject_order for many at once, all or none."""
     with transaction.atomic(savepoint=False):
-        for told in _move(refusals, Status.REJECTED):
+        for told, at in _move(refusals, Status.REJECTED):
             refusal = refusals[told["order_id"]]
             event = OrderRejected(**told, reason=refusal.reason, shortages=tuple(refusal.shortages))
-            publish(event, caused_by=refusal.caused_by)
+            publish(event, caused_by=refusal.caused_by, at=at)
 
 
 def ship_orders(dispatches: Mapping[UUID, Dispatch]) -> None:
@@ -86,7 +86,7 @@ def ship_orders(dispatches: Mapping[UUID, Dispatch]) -> None:
     with transaction.atomic(savepoint=False):
         # Only what is set aside is dispatched, but that event may come after this one.
         confirm_orders({order_id: dispatch.caused_by for order_id, dispatch in dispatches.items()})
-        for told in _move(dispatches, Status.SHIPPED):
+        for told, at in _move(dispatches, Status.SHIPPED):
             dispatch = dispatches[told["order_id"]]
             shipped = OrderShipped(
                 **told,
@@ -94,7 +94,7 @@ def ship_orders(dispatches: Mapping[UUID, Dispatch]) -> None:
                 tracking_number=dispatch.tracking_number,
                 estimated_delivery=dispatch.estimated_delivery,
             )
-            publish(shipped, caused_by=dispatch.caused_by)
+            publish(shipped, caused_by=dispatch.caused_by, at=at)
 
 
 def cancel_order(*, order_id: UUID, reason: str) -> None:
@@ -103,10 +103,10 @@ def cancel_order(*, order_id: UUID, reason: str) -> None:
     Raises CannotMove for one that is rejected, shipped, or has left the house and will be SHIPPED in a moment.
     """
     with transaction.atomic():
-        for told in _move([order_id], Status.CANCELLED, reason):
+        for told, at in _move([order_id], Status.CANCELLED, reason):
             if streams.hold("order", [order_id], having=DISPATCHED):
                 raise CannotMove(f"Order {order_id} has been dispatched: it cannot become {Status.CANCELLED}.")
-            publish(OrderCancelled(**told, reason=reason))
+            publish(OrderCancelled(**told, reason=reason), at=at)
 
 
 def cancel_overdue(*, now: datetime) -> int:
@@ -133,12 +133,12 @@ def _give_up(orders: Sequence[Order], now: datetime) -> int:
     away = streams.hold("order", [order.pk for order in orders], having=DISPATCHED)
     given_up = {order.pk: order for order in orders if str(order.pk) not in away}
     Order.objects.filter(pk__in=given_up).update(timed_out_at=now)
-    for told in _move(given_up, Status.CANCELLED, TIMED_OUT):
+    for told, at in _move(given_up, Status.CANCELLED, TIMED_OUT):
         order = given_up[told["order_id"]]
         # Nobody acts here: the cancellation belongs to the story of the request that placed the order.
         with acting(Cause(order.correlation_id), order_id=str(order.pk)):
             log.error("order.stuck", age_seconds=int((now - order.created_at).total_seconds()))
-            publish(OrderCancelled(**told, reason=TIMED_OUT))
+            publish(OrderCancelled(**told, reason=TIMED_OUT), at=at)
     return len(given_up)
 
 
@@ -153,8 +153,8 @@ FROM orders_order WHERE id = ANY(%s) ORDER BY id FOR UPDATE
 _MOVE = "UPDATE orders_order SET status = %s, cancel_reason = %s, updated_at = %s WHERE id = ANY(%s)"
 
 
-def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> list[dict[str, Any]]:
-    """Move those that still have to go there; returns what the event of each tells of it."""
+def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> list[tuple[dict[str, Any], datetime]]:
+    """Move those that still have to go there; returns what the event of each tells of it, and when it happened."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [list(order_ids)])
         found = cursor.fetchall()
@@ -165,10 +165,11 @@ def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> l
         for order_id, status, *_ in moving:
             if to not in MOVES.get(Status(status), ()):
                 raise CannotMove(f"Order {order_id} is {status}: it cannot become {to}.")
+        now = datetime.now(UTC)
         if moving:
             moved = [order_id for order_id, *_ in moving]
-            cursor.execute(_MOVE, [to.value, cancel_reason, datetime.now(UTC), moved])
-    return [_told(*row) for row in moving]
+            cursor.execute(_MOVE, [to.value, cancel_reason, now, moved])
+    return [(_told(*row), now) for row in moving]
 
 
 def _told(

@@ -18,6 +18,8 @@ NAMES = {
     "consume",
     "consume_list",
     "reserve_stock",
+    "as_of_p50",
+    "as_of_p99",
     "end_to_end_p50",
     "end_to_end_p99",
     "ordered",

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -228,3 +229,11 @@ def test_what_is_not_announced_is_archived_in_its_place_and_sent_to_nobody(parce
     assert [event.sequence for event in archived] == [1, 2, 3]
     waiting = Outbox.objects.filter(aggregate_id=parcel_id).order_by("position")
     assert [row.event_id for row in waiting] == [first, last]
+
+
+@pytest.mark.django_db
+def test_what_happened_at_a_stamped_moment_occurred_then(parcel_id: str) -> None:
+    then = datetime(2026, 2, 1, tzinfo=UTC)
+    publish(ParcelSent(parcel_id=parcel_id), at=then)
+    publish_with("nothing AS (SELECT 1)", [], ParcelTracked(parcel_id=parcel_id), at=then)
+    assert set(ArchivedEvent.objects.filter(aggregate_id=parcel_id).values_list("occurred_at", flat=True)) == {then}

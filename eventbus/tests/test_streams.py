@@ -1,9 +1,14 @@
 """A stream as the place where a question is decided once. Its lock is tried by the races of the orders."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from uuid import uuid4
+
 import pytest
 from django.db import connection, transaction
 
 from eventbus import streams
+from eventbus.models import Event
 from eventbus.publishing import publish
 from eventbus.tests.samples import ParcelSent, ParcelTracked
 
@@ -30,3 +35,38 @@ def test_the_streams_are_locked_until_the_end() -> None:
 def test_it_insists_on_a_transaction() -> None:
     with pytest.raises(RuntimeError, match=r"transaction\.atomic"):
         streams.hold("parcel", ["a"], having="parcel.tracked")
+    with pytest.raises(RuntimeError, match=r"transaction\.atomic"):
+        streams.expect("parcel", "a", 0)
+
+
+def test_a_stream_is_as_expected_or_has_moved() -> None:
+    publish(ParcelSent(parcel_id="a"), ParcelTracked(parcel_id="a"))
+    streams.expect("parcel", "a", 2)
+    streams.expect("parcel", "unknown", 0)
+    streams.expect("order", "a", 0)
+    for wrong in (0, 1, 3):
+        with pytest.raises(streams.Moved, match=f"event 2, not at {wrong}"), transaction.atomic():
+            streams.expect("parcel", "a", wrong)
+    publish(ParcelSent(parcel_id="unknown"))
+    assert list(Event.objects.filter(aggregate_id="unknown").values_list("sequence", flat=True)) == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_expects_first_is_the_only_one() -> None:
+    parcel_id = f"p-{uuid4()}"
+    start = Barrier(4)
+
+    def decide(_: int) -> bool:
+        start.wait(timeout=30)
+        try:
+            with transaction.atomic():
+                streams.expect("parcel", parcel_id, 0)
+                publish(ParcelSent(parcel_id=parcel_id))
+        except streams.Moved:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(decide, range(4), timeout=60)) == [False, False, False, True]

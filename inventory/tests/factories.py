@@ -1,12 +1,18 @@
 """Orders and stock for tests. Ids are fresh: the archive keeps what tests with real commits leave in it."""
 
+from dataclasses import asdict, astuple
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from django.db import connection
+
 from eventbus.contracts import Event
+from eventbus.models import Event as ArchivedEvent
+from eventbus.partitions import first_id_at
 from eventbus.testing import published
+from inventory.history import Quantities, fold
 from inventory.models import Stock
 from orders.events import Address, Item, OrderCancelled, OrderCreated, OrderShipped
 
@@ -53,6 +59,33 @@ def shelve(product_id: str, available: int, **fields: Any) -> Stock:
     return Stock.objects.create(
         product_id=product_id, product_name=product_id.title(), available=available, received=available, **fields
     )
+
+
+def stream_of(product_id: str) -> list[ArchivedEvent]:
+    """All that happened to a product, in order."""
+    return list(ArchivedEvent.objects.filter(aggregate_type="product", aggregate_id=product_id).order_by("sequence"))
+
+
+def as_it_is(product_id: str) -> Quantities:
+    """What the stock row says."""
+    return Quantities(*Stock.objects.values_list("available", "reserved", "shipped").get(product_id=product_id))
+
+
+def tell(product_id: str, *told: tuple[datetime, str, dict[str, Any]]) -> None:
+    """A product with this history: moment, last part of the event's type, data. Its stock is what it adds up to."""
+    events = [(f"inventory.stock.{name}", data) for _, name, data in told]
+    stock = fold(events)
+    Stock.objects.create(
+        product_id=product_id, product_name=product_id.title(), received=sum(astuple(stock)), **asdict(stock)
+    )
+    for sequence, ((moment, _, _), (event_type, data)) in enumerate(zip(told, events, strict=True), start=1):
+        ArchivedEvent.objects.create(
+            id=UUID(int=first_id_at(moment).int | uuid4().int >> 48), type=event_type, version="1.0",
+            aggregate_type="product", aggregate_id=product_id, sequence=sequence, occurred_at=moment,
+            correlation_id="test", data=data,
+        )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO stream VALUES ('product', %s, %s)", [product_id, len(told)])
 
 
 def about(contract: type[E], *orders: OrderCreated) -> list[E]:

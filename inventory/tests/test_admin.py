@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from django.test import Client
 from eventbus.models import Event as ArchivedEvent
 from eventbus.testing import deliver
 from inventory.consumers import reserve_stock
+from inventory.history import Quantities
 from inventory.models import Stock
-from inventory.tests.factories import order_created, shelve
+from inventory.services import receive_stock
+from inventory.tests.factories import order_created, shelve, tell
 
 pytestmark = pytest.mark.django_db
 
@@ -115,3 +118,80 @@ def test_reservations_are_found_by_order_and_by_product() -> None:
     assert [row.order_id for row in by_product] == [other.order_id]
     refused = client.get(RESERVATIONS, {"state": "REFUSED"}).context["cl"].result_list
     assert {row.order_id for row in refused} == {other.order_id}
+
+
+def count(client: Client, product_id: str = "cup", **fields: object) -> Any:
+    return client.post(f"{STOCK}count/?product_id={product_id}", {"reason": "stocktaking", **fields})
+
+
+def test_a_count_goes_into_the_books_by_the_form_and_the_event_says_who() -> None:
+    receive_stock(product_id="cup", product_name="Cup", quantity=20)
+    client = clerk("count_stock")
+    page = client.get(f"{STOCK}count/", {"product_id": "cup"})
+    assert page.context["form"].initial == {"sequence": 1}
+    assert count(client, counted=18, sequence=1).status_code == 302
+    assert Stock.objects.get().available == 18
+    event = ArchivedEvent.objects.get(type="inventory.stock.corrected")
+    assert event.user_id == str(User.objects.get(username="clerk").pk)
+    late = count(client, counted=17, sequence=1)
+    assert late.context["form"].non_field_errors()
+    assert Stock.objects.get().available == 18
+
+
+def test_a_count_that_cannot_be_comes_back_with_its_errors() -> None:
+    receive_stock(product_id="cup", product_name="Cup", quantity=20)
+    deliver(order_created(("cup", 3)), to=reserve_stock)
+    client = clerk("count_stock")
+    for wrong in ({"counted": 2}, {"counted": -1}, {"counted": 2**60}, {"counted": 9, "reason": ""}, {"counted": "x"}):
+        answer = count(client, sequence=2, **wrong)
+        assert answer.status_code == 200
+        assert answer.context["form"].errors, wrong
+    assert Stock.objects.get().available == 17
+
+
+def test_counting_has_a_permission_of_its_own() -> None:
+    receive_stock(product_id="cup", product_name="Cup", quantity=20)
+    client = clerk("change_stock", "receive_stock")
+    assert client.get(f"{STOCK}count/", {"product_id": "cup"}).status_code == 403
+    assert count(client, counted=1, sequence=1).status_code == 403
+    assert "Count" not in client.get(f"{STOCK}cup/change/").content.decode()
+
+
+@pytest.mark.parametrize("product_id", ["ufo", "", "a\x00b"])
+@pytest.mark.parametrize("page", ["count", "ledger"])
+def test_what_is_no_product_has_no_pages(page: str, product_id: str) -> None:
+    assert clerk("count_stock").get(f"{STOCK}{page}/", {"product_id": product_id}).status_code == 404
+
+
+def test_the_ledger_shows_what_each_movement_left_newest_first_page_by_page() -> None:
+    receive_stock(product_id="cup", product_name="<b>Cup</b>", quantity=100)
+    deliver([order_created(("cup", 1)) for _ in range(70)], to=reserve_stock)
+    client = clerk()
+    assert f"{STOCK}ledger/?product_id=cup" in client.get(f"{STOCK}cup/change/").content.decode()
+    first = client.get(f"{STOCK}ledger/", {"product_id": "cup"})
+    assert "<b>Cup" not in first.content.decode()
+    balances = [entry.balance for entry in first.context["entries"]]
+    assert balances == [Quantities(30 + n, 70 - n) for n in range(50)]
+    second = client.get(f"{STOCK}ledger/", {"product_id": "cup", "before": first.context["older"]})
+    assert [entry.balance for entry in second.context["entries"]] == [Quantities(80 + n, 20 - n) for n in range(21)]
+    assert second.context["older"] is None
+
+
+def test_the_ledger_begins_where_it_is_told() -> None:
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    tell("cup", *((day.replace(day=n), "received", {"quantity": 1}) for n in range(1, 11)))
+    client = clerk()
+    page = client.get(f"{STOCK}ledger/", {"product_id": "cup", "as_of": "2026-01-04 12:00"})
+    assert [entry.event.sequence for entry in page.context["entries"]] == [4, 3, 2, 1]
+    assert client.get(f"{STOCK}ledger/", {"product_id": "cup", "as_of": "2025-01-01"}).context["entries"] == []
+    wrong = client.get(f"{STOCK}ledger/", {"product_id": "cup", "as_of": "x"})
+    assert wrong.status_code == 200
+    assert wrong.context["form"].errors
+    assert client.get(f"{STOCK}ledger/", {"product_id": "cup", "before": "9" * 30}).status_code == 200
+
+
+def test_the_ledger_says_where_the_history_begins() -> None:
+    day = datetime(2026, 1, 5, tzinfo=UTC)
+    tell("cup", (day, "opened", {"available": 3, "reserved": 1, "shipped": 0}))
+    page = clerk().get(f"{STOCK}ledger/", {"product_id": "cup", "as_of": "2026-01-01"})
+    assert "begins at 2026-01-05" in page.content.decode()

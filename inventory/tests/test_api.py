@@ -1,13 +1,17 @@
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from eventbus.models import Event as ArchivedEvent
 from inventory.models import Stock
-from inventory.tests.factories import shelve
+from inventory.services import receive_stock
+from inventory.tests.factories import shelve, tell
 
 pytestmark = pytest.mark.django_db
 
@@ -153,3 +157,61 @@ def test_the_wrong_method_and_the_wrong_content_type(staff: APIClient) -> None:
     assert staff.delete("/api/v1/stock/cup").status_code == 405
     assert staff.post("/api/v1/stock/cup/receipts", "quantity=1", content_type="text/plain").status_code == 415
     assert staff.post("/api/v1/stock/cup/receipts", "{", content_type="application/json").status_code == 400
+
+
+def test_the_stock_of_a_moment_has_the_shape_of_the_stock(channel: APIClient) -> None:
+    receive_stock(product_id="cup", product_name="Cup", quantity=5)
+    between = datetime.now(UTC)
+    receive_stock(product_id="cup", quantity=2)
+    answer = channel.get("/api/v1/stock/cup", {"asOf": between.isoformat()})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "productId": "cup",
+        "productName": "Cup",
+        "available": 5,
+        "reserved": 0,
+        "shipped": 0,
+        "asOf": between.isoformat().replace("+00:00", "Z"),
+    }
+    elsewhere = between.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat()
+    assert channel.get("/api/v1/stock/cup", {"asOf": elsewhere}).json() == answer.json()
+    now = channel.get("/api/v1/stock/cup", {"asOf": datetime.now(UTC).isoformat()}).json()
+    assert {key: now[key] for key in now if key != "asOf"} == channel.get("/api/v1/stock/cup").json()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "asOf=", "asOf=yesterday", "asOf=1700000000", "asOf=2026-02-01", "asOf=2026-02-01T00:00:00",
+        "asOf=2026-13-01T00:00:00Z", "asOf=9999-12-31T23:59:59Z", "asof=2026-02-01T00:00:00Z", "x=1", "asOf=%00",
+    ],
+)  # fmt: skip
+def test_what_is_no_moment_of_the_past_is_a_bad_request(channel: APIClient, query: str) -> None:
+    shelve("cup", 1)
+    answer = channel.get(f"/api/v1/stock/cup?{query}")
+    assert answer.status_code == 400, answer.content
+    assert answer["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "2020-01-01T00:00:00Z"])
+def test_before_a_product_was_there_it_is_not_found(channel: APIClient, moment: str) -> None:
+    receive_stock(product_id="cup", product_name="Cup", quantity=5)
+    assert channel.get("/api/v1/stock/cup", {"asOf": moment}).status_code == 404
+    assert channel.get("/api/v1/stock/ufo", {"asOf": moment}).status_code == 404
+
+
+def test_where_the_history_does_not_reach_the_problem_says_so(channel: APIClient) -> None:
+    opened = datetime(2026, 1, 5, tzinfo=UTC)
+    tell("cup", (opened, "opened", {"available": 3, "reserved": 1, "shipped": 0}))
+    answer = channel.get("/api/v1/stock/cup", {"asOf": "2026-01-01T00:00:00Z"})
+    assert answer.status_code == 409
+    assert answer.json()["type"].endswith("history-begins")
+    assert "2026-01-05T00:00:00" in answer.json()["detail"]
+    assert channel.get("/api/v1/stock/cup", {"asOf": "2026-01-05T00:00:00Z"}).json()["available"] == 3
+
+
+def test_stock_and_its_number_are_read_in_one_statement(channel: APIClient) -> None:
+    receive_stock(product_id="cup", product_name="Cup", quantity=5)
+    with CaptureQueriesContext(connection) as captured:
+        assert channel.get("/api/v1/stock/cup")["ETag"] == '"1"'
+    assert len(captured) == 1

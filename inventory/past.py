@@ -1,0 +1,180 @@
+"""What a product's stock was at a moment or at a place in its stream: a snapshot, and the few events behind it.
+
+A moment is a place, too: the last one before which nothing occurred later. So clocks that differ a little between
+machines change no answer, and neither does it matter which snapshots there are.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from eventbus.models import Event
+from eventbus.partitions import first_id_at, month_start
+from inventory.history import CHANGES, CHANGING, NOTHING, OPENED, Quantities, after
+
+#: How far clocks may lie apart.
+SLACK = timedelta(hours=1)
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
+LAST_SEQUENCE = 2**31 - 1
+
+_SNAPSHOTS = """
+SELECT stock.product_name, past.sequence, past.as_of, coalesce(past.available, 0), coalesce(past.reserved, 0),
+       coalesce(past.shipped, 0), next.sequence, next.as_of
+FROM inventory_stock AS stock
+LEFT JOIN LATERAL (
+    SELECT * FROM inventory_stocksnapshot WHERE product_id = stock.product_id AND {place} <= %(place)s
+    ORDER BY {place} DESC, sequence DESC LIMIT 1
+) AS past ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM inventory_stocksnapshot WHERE product_id = stock.product_id AND {place} > %(place)s
+    ORDER BY {place}, sequence LIMIT 1
+) AS next ON true
+WHERE stock.product_id = %(product_id)s
+"""
+_EVENTS = f"""
+WITH read AS MATERIALIZED (
+    SELECT sequence, type, occurred_at, {{happened}} AS happened,
+           {CHANGES}
+    FROM event
+    WHERE aggregate_type = 'product' AND aggregate_id = %(product_id)s AND sequence > %(after)s AND sequence <= %(upto)s
+      AND id >= %(first_id)s AND id < %(last_id)s
+), opened AS (
+    SELECT max(sequence) AS sequence, max(occurred_at) AS occurred_at FROM read WHERE type = '{OPENED}'
+), counted AS (
+    SELECT read.* FROM read, opened WHERE happened AND read.sequence >= coalesce(opened.sequence, 0)
+)
+SELECT (SELECT min(sequence) FROM read), opened.sequence, opened.occurred_at, max(counted.sequence), count(counted.*),
+       coalesce(sum(available), 0)::bigint, coalesce(sum(reserved), 0)::bigint, coalesce(sum(shipped), 0)::bigint
+FROM opened LEFT JOIN counted ON true GROUP BY opened.sequence, opened.occurred_at
+"""
+
+
+class _By(NamedTuple):
+    """The two statements of a look-up: by moment or by number."""
+
+    snapshots: str
+    events: str
+
+
+_MOMENT = _By(
+    _SNAPSHOTS.format(place="as_of"), _EVENTS.format(happened="max(occurred_at) OVER (ORDER BY sequence) <= %(place)s")
+)
+_SEQUENCE = _By(_SNAPSHOTS.format(place="sequence"), _EVENTS.format(happened="sequence <= %(place)s"))
+
+
+class HistoryBegins(Exception):
+    """What is asked for was before the product's history begins."""
+
+    def __init__(self, product_id: str, begins: datetime) -> None:
+        super().__init__(f"The history of {product_id} begins at {begins:%Y-%m-%dT%H:%M:%S.%fZ}: ask from then on.")
+        self.begins = begins
+
+
+class HistoryBroken(Exception):
+    """Events are missing from the middle of a product's stream."""
+
+    def __init__(self, product_id: str) -> None:
+        super().__init__(f"The history of {product_id} has a gap: manage.py verify_pipeline says where.")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A product's stock after the event of that number."""
+
+    product_name: str
+    sequence: int
+    stock: Quantities
+
+
+def stock_as_of(product_id: str, moment: datetime) -> Past | None:
+    """The stock after all that had occurred by this moment, the moment included; None if the product wasn't known then.
+
+    Raises HistoryBegins or HistoryBroken where the events don't tell.
+    """
+    return _look_up(product_id, moment, _MOMENT)
+
+
+def stock_at(product_id: str, sequence: int) -> Past | None:
+    """The stock after the event of this number, as stock_as_of."""
+    return _look_up(product_id, sequence, _SEQUENCE)
+
+
+def _look_up(product_id: str, place: datetime | int, by: _By) -> Past | None:
+    with connection.cursor() as cursor:
+        cursor.execute(by.snapshots, {"product_id": product_id, "place": place})
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        name, start, start_as_of, *quantities, upto, next_as_of = row
+        first_id, last_id = _ids_between(start_as_of, place)
+        params = {"product_id": product_id, "place": place, "after": start or 0, "upto": upto or LAST_SEQUENCE}
+        cursor.execute(by.events, params | {"first_id": first_id, "last_id": last_id})
+        first, opened, opened_at, last, count, *change = cursor.fetchone()
+    if opened is not None:
+        if last is None:
+            raise HistoryBegins(product_id, opened_at)
+        start = opened - 1
+    elif start is None:
+        if next_as_of is not None and first != 1:
+            raise HistoryBegins(product_id, next_as_of)
+        if last is None:
+            return None
+        start = 0
+    if last is None:
+        return Past(name, start, Quantities(*quantities))
+    if last - start != count:
+        raise HistoryBroken(product_id)
+    base = quantities if opened is None else (0, 0, 0)
+    return Past(name, last, Quantities(*map(sum, zip(base, change, strict=True))))
+
+
+def _ids_between(start: datetime | None, place: datetime | int) -> tuple[UUID, UUID]:
+    """Within which ids the events behind the snapshot of that time are. Where there is none, all are looked at: there
+    may be an opening behind the place.
+
+    Ids begin with the time, and whole months of them are left out by their partitions. A closer bound would tempt the
+    planner to read the events of all products of that time.
+    """
+    if start is None:
+        return FIRST_ID, LAST_ID
+    end = first_id_at(month_start(place + SLACK, 1)) if isinstance(place, datetime) else LAST_ID
+    return first_id_at(month_start(start - SLACK)), end
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a product's ledger. `balance` is what the event left; None where history begins only later."""
+
+    event: Event
+    balance: Quantities | None
+
+    @property
+    def told(self) -> str:
+        """What the event says beside its product, in a line."""
+        said = {name: value for name, value in self.event.data.items() if name not in ("productId", "productName")}
+        return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
+def ledger(product_id: str, *, before: int = LAST_SEQUENCE, limit: int) -> list[Entry]:
+    """The last movements before that number, newest first, each with the stock that it left. Raises HistoryBroken."""
+    stream = Event.objects.filter(aggregate_type="product", aggregate_id=product_id, sequence__lt=before)
+    events = list(stream.filter(type__in=CHANGING).order_by("-sequence")[:limit])
+    if not events:
+        return []
+    entries, balance = [], _balance_before(product_id, events[-1].sequence)
+    for event in reversed(events):
+        if balance is not None or event.type == OPENED:
+            balance = after(balance or NOTHING, event.type, event.data)
+        entries.append(Entry(event, balance))
+    return entries[::-1]
+
+
+def _balance_before(product_id: str, sequence: int) -> Quantities | None:
+    try:
+        past = stock_at(product_id, sequence - 1)
+    except HistoryBegins:
+        return None
+    return past.stock if past else NOTHING
