@@ -12,15 +12,16 @@ T = TypeVar("T")
 
 #: Whoever waits for a table stops everyone who comes after. So long, and no longer, may that be.
 LOCK_TIMEOUT = "100ms"
+#: Seconds.
 PATIENCE = 60.0
 
 
-def without_queueing(change: Callable[[], T], *, patience: float = PATIENCE) -> T:
-    """Make a change that needs a table for itself, in a transaction (or savepoint), between two statements of others.
+def without_queueing(change: Callable[[], T]) -> T:
+    """Make a change that needs a table for itself, in a transaction (or savepoint), between the statements of others.
 
-    Tries for `patience` seconds, then raises OperationalError; see is_busy().
+    Tries for PATIENCE seconds, then raises OperationalError; see is_busy().
     """
-    deadline = monotonic() + patience
+    deadline = monotonic() + PATIENCE
     while True:
         try:
             with transaction.atomic():
