@@ -16,6 +16,7 @@ app.conf.beat_schedule = {
     # Expires: when no worker runs for a while, old evaluations tell nothing.
     "alarms": {"task": "eventbus.check_alarms", "schedule": 30, "options": {"expires": 30}},
     "partitions": {"task": "eventbus.make_partitions", "schedule": 6 * 3600},
+    "months older than ARCHIVE_DAYS": {"task": "eventbus.prune_archive", "schedule": 24 * 3600},
     "stuck orders": {"task": "orders.resolve_stuck", "schedule": 60},
     "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},
     "old idempotency keys": {"task": "orders.forget_old_keys", "schedule": 3600},

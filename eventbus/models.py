@@ -24,7 +24,8 @@ class ExactDecoder(json.JSONDecoder):
 
 
 class Event(models.Model):
-    """The archive and event store: one row per published fact, append-only. A trigger refuses UPDATE and DELETE."""
+    """The archive and event store: one row per published fact, append-only. Nobody has the right to change it,
+    and triggers refuse whoever has it all the same."""
 
     id = models.UUIDField(primary_key=True, help_text="UUIDv7: its first 48 bits are the time, in milliseconds.")
     type = models.TextField()
@@ -62,6 +63,36 @@ class Stream(models.Model):
 
     def __str__(self) -> str:
         return f"{self.aggregate_type} {self.aggregate_id}"
+
+
+class StreamCut(models.Model):
+    """Up to which number an aggregate's events are not in the archive: pruned, or never imported."""
+
+    pk = models.CompositePrimaryKey("aggregate_type", "aggregate_id")
+    aggregate_type = models.TextField(db_collation="C")
+    aggregate_id = models.TextField(db_collation="C")
+    sequence = models.IntegerField()
+
+    class Meta:
+        db_table = "stream_cut"
+
+    def __str__(self) -> str:
+        return f"{self.aggregate_type} {self.aggregate_id}: {self.sequence}"
+
+
+class PrunedMonth(models.Model):
+    """A month whose events and inbox were dropped."""
+
+    month = models.DateField(primary_key=True, help_text="Its first day.")
+    events = models.BigIntegerField()
+    pruned_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "pruned_month"
+        ordering = ["month"]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m}"
 
 
 class Outbox(models.Model):

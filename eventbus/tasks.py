@@ -9,7 +9,7 @@ from celery.exceptions import Reject, Retry
 from celery.signals import task_prerun
 from django.db import close_old_connections
 
-from eventbus import alarms, declarations, execution, notices
+from eventbus import alarms, declarations, execution, notices, pruning
 from eventbus.dead_letters import retention
 from eventbus.declarations import Consumer
 from eventbus.partitions import ensure_partitions
@@ -69,6 +69,13 @@ def make_partitions() -> None:
     """Create the partitions of the coming months."""
     for name in ensure_partitions():
         log.info("partition.created", partition=name)
+
+
+@shared_task(name="eventbus.prune_archive")
+def prune_archive() -> None:
+    """Drop the months that are older than ARCHIVE_DAYS; what has to stay is logged."""
+    for _ in pruning.prune():
+        pass
 
 
 @shared_task(name="eventbus.check_alarms")

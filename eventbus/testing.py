@@ -1,17 +1,37 @@
 """Helpers for tests of contracts and consumers: the real inbox path on a real database, without a broker."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from eventbus import inbox
+from django.conf import settings
+from django.db import connection
+
+from eventbus import inbox, pruning
 from eventbus.context import new_id
 from eventbus.contracts import Event, WireFields, decode, encode_envelope, encode_json
 from eventbus.declarations import Consumer
 from eventbus.models import Event as ArchivedEvent
+from eventbus.models import Outbox
+from eventbus.partitions import month_start
 
 E = TypeVar("E", bound=Event)
+
+# The archive lets nobody empty it, so its owner takes the right and the triggers' silence for as long as this takes.
+EMPTY = """
+DO $$ DECLARE part regclass; BEGIN
+    GRANT TRUNCATE ON event TO CURRENT_USER;
+    FOR part IN SELECT relid FROM pg_partition_tree('event') LOOP
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER event_is_not_truncated', part);
+    END LOOP;
+    TRUNCATE event, outbox, stream, processed_event;
+    FOR part IN SELECT relid FROM pg_partition_tree('event') LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER event_is_not_truncated', part);
+    END LOOP;
+    REVOKE TRUNCATE ON event FROM CURRENT_USER;
+END $$
+"""
 
 
 def on_the_wire(
@@ -58,6 +78,20 @@ def published(contract: type[E]) -> list[E]:
     """What is archived of a contract, oldest first."""
     rows = ArchivedEvent.objects.filter(type=contract.type, version=contract.version).order_by("id")
     return [contract.model_validate(row.data) for row in rows]
+
+
+def empty_bus() -> None:
+    """Remove every event, as after a test that committed: Django empties only the tables that it manages."""
+    with connection.cursor() as cursor:
+        cursor.execute(EMPTY)
+
+
+def prune_this_month() -> None:
+    """Prune all that is archived by now, as if its time were over. What the test publishes after it stays."""
+    Outbox.objects.all().delete()
+    later = month_start(datetime.now(UTC), 1) + timedelta(days=settings.ARCHIVE_DAYS)
+    kept = [month.kept_because for month in pruning.prune(later) if month.kept_because]
+    assert kept == []
 
 
 def from_archive(row: ArchivedEvent) -> Event:

@@ -6,3 +6,10 @@ class InventoryConfig(AppConfig):
 
     name = "inventory"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from eventbus.pruning import before_pruning
+        from inventory import snapshots
+
+        # What is left of a product's stream begins with its stock at the end of what goes.
+        before_pruning(lambda end, _first_id: snapshots.snapshot_all(end))

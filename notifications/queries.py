@@ -21,14 +21,16 @@ SELECT mail.kind, mail.order_id
 FROM notifications_mail AS mail
 JOIN unnest(%s::text[], %s::text[]) AS answered(type, kind) USING (kind)
 LEFT JOIN event ON event.type = answered.type AND event.aggregate_id = mail.order_id::text
-WHERE event.id IS NULL
+LEFT JOIN stream_cut AS cut ON cut.aggregate_type = 'order' AND cut.aggregate_id = mail.order_id::text
+WHERE event.id IS NULL AND cut.sequence IS NULL
 ORDER BY mail.id LIMIT 1000
 """
 # A person may send a mail again, and queues it anew for that: so many times it may have been sent, and no more.
 SENT_TOO_OFTEN = """
 SELECT aggregate_id, count(*) FILTER (WHERE type = 'notification.sent'),
        count(*) FILTER (WHERE type = 'notification.queued')
-FROM event WHERE type IN ('notification.queued', 'notification.sent')
+FROM event LEFT JOIN stream_cut AS cut USING (aggregate_type, aggregate_id)
+WHERE type IN ('notification.queued', 'notification.sent') AND cut.sequence IS NULL
 GROUP BY aggregate_id
 HAVING count(*) FILTER (WHERE type = 'notification.sent') > count(*) FILTER (WHERE type = 'notification.queued')
 LIMIT 1000

@@ -27,9 +27,11 @@ SELECT order_id, state, type FROM shipping_shipment
 JOIN event ON aggregate_id = order_id::text AND type IN ('order.cancelled', 'order.rejected')
 WHERE state <> 'CALLED_OFF' ORDER BY order_id LIMIT 1000
 """
+# Whether an order was told of is not to be seen once its events begin to leave the archive.
 UNTOLD = """
 SELECT order_id FROM shipping_shipment WHERE state = 'DISPATCHED' AND NOT EXISTS (
     SELECT FROM event WHERE aggregate_id = order_id::text AND type = 'order.shipped')
+  AND NOT EXISTS (SELECT FROM stream_cut WHERE aggregate_type = 'order' AND aggregate_id = order_id::text)
 ORDER BY order_id LIMIT 1000
 """
 

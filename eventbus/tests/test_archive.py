@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from eventbus import invariants
 from eventbus.context import new_id
 from eventbus.models import Event as ArchivedEvent
-from eventbus.models import Outbox, ProcessedEvent, Subscription
+from eventbus.models import Outbox, ProcessedEvent, Stream, Subscription
 from eventbus.partitions import ensure_partitions, first_id_at, month_start
 from eventbus.publishing import publish
 from eventbus.testing import published
@@ -25,18 +25,49 @@ def event() -> ArchivedEvent:
 
 @pytest.mark.parametrize("change", ["UPDATE event SET type = 'x' WHERE id = %s", "DELETE FROM event WHERE id = %s"])
 def test_the_database_refuses_to_change_what_happened(change: str, event: ArchivedEvent) -> None:
-    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(DatabaseError, match="permission denied for table event"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(change, [event.pk])
     assert ArchivedEvent.objects.get(pk=event.pk).type == "parcel.sent"
 
 
-def test_a_partition_refuses_it_too(event: ArchivedEvent) -> None:
+def parts_of_the_archive() -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT tableoid::regclass::text FROM event WHERE id = %s", [event.pk])
-        (partition,) = cursor.fetchone() or ("",)
-        assert partition == f"event_{event.occurred_at:%Y_%m}"
-        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
-            cursor.execute(f"DELETE FROM {partition} WHERE id = %s", [event.pk])
+        cursor.execute("SELECT relid::regclass::text FROM pg_partition_tree('event')")
+        return [name for (name,) in cursor.fetchall()]
+
+
+CHANGES = ["UPDATE {} SET type = 'x'", "DELETE FROM {}", "TRUNCATE {}"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nobody_has_the_right_to_change_the_archive_or_a_part_of_it(change: str, event: ArchivedEvent) -> None:
+    ensure_partitions(datetime(2031, 11, 5, tzinfo=UTC))
+    parts = parts_of_the_archive()
+    assert {"event", "event_default", "event_2031_11", f"event_{event.occurred_at:%Y_%m}"} <= set(parts)
+    for part in parts:
+        denied = pytest.raises(DatabaseError, match=f"permission denied for table {part}")
+        with denied, transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(change.format(part))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_triggers_refuse_whoever_has_the_right(change: str, event: ArchivedEvent) -> None:
+    ensure_partitions(datetime(2031, 11, 5, tzinfo=UTC))
+    new = ArchivedEvent.objects.create(
+        id=first_id_at(datetime(2031, 11, 6, tzinfo=UTC)), type="parcel.sent", version="1.0", aggregate_type="parcel",
+        aggregate_id="later", sequence=1, occurred_at=datetime.now(UTC), correlation_id="c", data={},
+    )  # fmt: skip
+    for part in ("event", "event_2031_11", f"event_{event.occurred_at:%Y_%m}"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"GRANT UPDATE, DELETE, TRUNCATE ON {part} TO CURRENT_USER")
+        refused = pytest.raises(DatabaseError, match="append-only")
+        with refused, transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(change.format(part))
+    assert ArchivedEvent.objects.filter(pk__in=[event.pk, new.pk], type="parcel.sent").count() == 2
 
 
 def test_money_comes_out_of_the_archive_as_it_went_in() -> None:
@@ -90,13 +121,36 @@ def test_events_from_before_the_subscription_are_not_missing(event: ArchivedEven
     assert not [line for line in invariants.unhandled_events() if str(event.pk) in line]
 
 
-def test_verification_names_a_gap_and_a_repeat(event: ArchivedEvent) -> None:
-    for sequence in (2, 2, 4):
+def archive(aggregate_id: str, *numbers: int) -> None:
+    for number in numbers:
         ArchivedEvent.objects.create(
-            id=new_id(), type="parcel.sent", version="1.0", aggregate_type="parcel", aggregate_id=event.aggregate_id,
-            sequence=sequence, occurred_at=event.occurred_at, correlation_id="c", data={},
+            id=new_id(), type="parcel.sent", version="1.0", aggregate_type="parcel", aggregate_id=aggregate_id,
+            sequence=number, occurred_at=datetime.now(UTC), correlation_id="c", data={},
         )  # fmt: skip
-    assert f"parcel {event.aggregate_id} has 4 events up to number 4" in invariants.gaps_in_streams()
+
+
+@pytest.mark.parametrize("numbers", [(2, 2, 4), (3,), (2, 4), (2, 2)])
+def test_verification_names_a_gap_and_a_repeat(event: ArchivedEvent, numbers: tuple[int, ...]) -> None:
+    assert gaps(event.aggregate_id) == []
+    archive(event.aggregate_id, *numbers)
+    Stream.objects.filter(aggregate_id=event.aggregate_id).update(sequence=max(numbers))
+    assert gaps(event.aggregate_id) == [
+        f"parcel {event.aggregate_id} has {1 + len(numbers)} events up to number {max(numbers)}, behind number 0 "
+        f"that left the archive; its stream is at {max(numbers)}"
+    ]
+
+
+def test_verification_names_a_stream_whose_last_event_is_lost(event: ArchivedEvent) -> None:
+    Stream.objects.filter(aggregate_id=event.aggregate_id).update(sequence=2)
+    assert len(gaps(event.aggregate_id)) == 1
+    archive(event.aggregate_id, 2)
+    assert gaps(event.aggregate_id) == []
+    Stream.objects.filter(aggregate_id=event.aggregate_id).delete()
+    assert len(gaps(event.aggregate_id)) == 1
+
+
+def gaps(aggregate_id: str) -> list[str]:
+    return [line for line in invariants.gaps_in_streams() if aggregate_id in line]
 
 
 def test_verification_names_an_outbox_row_without_its_event() -> None:

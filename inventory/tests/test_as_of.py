@@ -144,6 +144,16 @@ def test_what_is_dropped_from_the_archive_leaves_the_answers_behind_it_as_they_w
     assert stock_unlike_its_history() == []
 
 
+def test_pruning_keeps_what_the_rest_of_a_history_begins_with(settings: Any) -> None:
+    ensure_partitions(day(0))
+    a_year_of_cups()
+    (january,) = pruning.prune(day(31) + timedelta(days=settings.ARCHIVE_DAYS))
+    assert (january.events, january.kept_because) == (30, [])
+    assert stock_on(31) == Quantities(79, 21)
+    assert stock_on(200) == Quantities(120, 0, 30)
+    assert stock_unlike_its_history() == []
+
+
 def test_nothing_is_kept_of_what_an_opening_overrules() -> None:
     ensure_partitions(day(0))
     tell("cup", (day(1), "received", {"quantity": 10}), (day(40), "opened", opened(6, 3, 1)))

@@ -2,7 +2,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from eventbus.publishing import publish
-from eventbus.testing import deliver
+from eventbus.testing import deliver, prune_this_month
 from inventory.consumers import release_stock, reserve_stock, ship_stock
 from inventory.models import Reservation, Stock
 from inventory.queries import reservations_that_disagree, unbalanced_stock
@@ -69,3 +69,14 @@ def test_a_reservation_that_is_not_what_became_of_its_order_is_found() -> None:
     deliver(order_cancelled(off), to=release_stock)
     deliver(order_shipped(gone), to=ship_stock)
     assert reservations_that_disagree() == []
+
+
+def test_a_reservation_whose_order_was_pruned_is_in_order() -> None:
+    shelve("cup", 10)
+    gone = order_created(("cup", 2))
+    deliver(gone, to=reserve_stock)
+    with transaction.atomic():
+        publish(order_shipped(gone))
+    assert reservations_that_disagree() != []
+    prune_this_month()
+    assert reservations_that_disagree() == unbalanced_stock() == []

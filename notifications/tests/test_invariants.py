@@ -4,7 +4,7 @@ import pytest
 from django.db import transaction
 
 from eventbus.publishing import publish
-from eventbus.testing import deliver
+from eventbus.testing import deliver, prune_this_month
 from notifications.consumers import queue_confirmation
 from notifications.events import NotificationSent
 from notifications.models import Mail, State
@@ -60,3 +60,14 @@ def test_a_mail_that_nobody_will_send_is_found() -> None:
     mail_id = uuid4()
     Mail.objects.create(id=mail_id, order_id=order.order_id, kind="confirmation", state=State.SENDING)
     assert violations(order.order_id) == [f"confirmation for order {order.order_id} is SENDING for ever"]
+
+
+def test_a_mail_whose_order_was_pruned_is_in_order(sink: Sink) -> None:
+    order = confirmed()
+    deliver(order, to=queue_confirmation)
+    mail = Mail.objects.get(order_id=order.order_id)
+    Mail.objects.filter(pk=mail.pk).update(state=State.SENT)
+    prune_this_month()
+    with transaction.atomic():
+        publish(NotificationSent(mail_id=mail.pk, order_id=order.order_id, kind=mail.kind))
+    assert violations(order.order_id, mail.pk) == []

@@ -1,27 +1,12 @@
 """Fixtures of the orders tests."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 
 from eventbus.pressure import gate
 from orders.tests.factories import Api, ChannelFactory
-
-
-@pytest.fixture(autouse=True)
-def clean_bus(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Empty the bus after a test that really committed: Django empties only the tables that it manages."""
-    marker = request.node.get_closest_marker("django_db")
-    commits = marker is not None and marker.kwargs.get("transaction", False)
-    if commits:
-        request.getfixturevalue("transactional_db")
-    yield
-    if commits:
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE event, stream, outbox, processed_event")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from eventbus.declarations import PermanentFailure
 from eventbus.models import Event
 from eventbus.publishing import publish
-from eventbus.testing import deliver, published
+from eventbus.testing import deliver, prune_this_month, published
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from inventory.events import Shortage as InventoryShortage
 from orders import queries, services
@@ -161,3 +161,30 @@ class TestInvariants:
         assert len(queries.orders_without_event()) == 3
         for order_id in (silent.pk, unborn.pk, orphan.order_id):
             assert str(order_id) in found
+
+    def test_an_order_whose_beginning_was_pruned_is_in_order(self) -> None:
+        gone, old, wrong, unknown = (placed_order() for _ in range(4))
+        services.confirm_order(order_id=old.pk)
+        services.confirm_order(order_id=wrong.pk)
+        prune_this_month()
+        assert queries.illegal_histories() == queries.orders_without_event() == []
+
+        services.confirm_order(order_id=gone.pk)
+        assert queries.illegal_histories() == queries.orders_without_event() == []
+
+        Order.objects.filter(pk=gone.pk).update(status="CREATED")
+        Order.objects.filter(pk=unknown.pk).delete()
+        with transaction.atomic():
+            publish(OrderConfirmed(**told(wrong)), OrderRejected(**told(wrong), reason="late"))
+        assert queries.illegal_histories() == [f"order {wrong.pk}: event 4 moves it from CONFIRMED to REJECTED"]
+        assert sorted(queries.orders_without_event()) == sorted(
+            [
+                f"order {gone.pk} is CREATED; its events say CONFIRMED and create it 0 times",
+                f"order {wrong.pk} is CONFIRMED; its events say REJECTED and create it 0 times",
+            ]
+        )
+
+
+def told(order: Order) -> dict[str, Any]:
+    """What every event of an order carries of it, as its confirmation had it."""
+    return published(OrderConfirmed)[0].model_copy(update={"order_id": order.pk}).model_dump()

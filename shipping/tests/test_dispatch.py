@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from eventbus.models import Event
 from eventbus.publishing import publish
-from eventbus.testing import deliver
+from eventbus.testing import deliver, prune_this_month
 from orders.events import OrderShipped
 from shipping import queries
 from shipping.consumers import cancel
@@ -207,4 +207,13 @@ class TestInvariants:
         how = {"carrier": "Fast Parcel", "tracking_number": "FP-1", "estimated_delivery": date(2026, 12, 1)}
         with transaction.atomic():
             publish(OrderShipped(**told, items=ITEMS, **how))
+        assert queries.shipments_that_disagree() == []
+
+    def test_a_parcel_whose_order_was_pruned_is_in_order(self, staff: APIClient) -> None:
+        shipment = prepared_shipment()
+        dispatch(staff, shipment.pk)
+        with transaction.atomic():
+            publish(order_created(shipment.pk))
+        assert len(queries.shipments_that_disagree()) == 1
+        prune_this_month()
         assert queries.shipments_that_disagree() == []

@@ -1,0 +1,56 @@
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from eventbus import archive, pruning
+
+
+class Command(BaseCommand):
+    help = (
+        "Drops the months of the archive, and of the inbox with them, that are older than ARCHIVE_DAYS. Beat does it "
+        "every day. A month stays, and all later ones with it, while one of its events is in the outbox, is an open "
+        "dead letter or waits behind one. Exit 0 if nothing due is left, 1 if a month stays, 2 if the database is away."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say which months would go")
+        parser.add_argument("--json", action="store_true", help="for machines")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            months = pruning.due() if options["dry_run"] else list(pruning.prune())
+            begins, without_month = archive.begins(), pruning.events_without_month()
+        except (DatabaseError, ImproperlyConfigured) as error:
+            raise CommandError(f"{type(error).__name__}: {error}", returncode=2) from error
+        if options["json"]:
+            report = {
+                "dryRun": options["dry_run"],
+                "months": [
+                    {"month": str(month), "events": month.events, "keptBecause": month.kept_because} for month in months
+                ],
+                "begins": begins and begins.isoformat(),
+                "withoutMonth": without_month,
+            }
+            self.stdout.write(json.dumps(report))
+        else:
+            self._print(months, "would go" if options["dry_run"] else "is gone")
+            self.stdout.write(f"The archive is whole since {begins:%Y-%m}." if begins else "The archive is whole.")
+            if without_month:
+                self.stdout.write(f"{without_month} events are of no month (the default partition) and never go.")
+        if any(month.kept_because for month in months):
+            sys.exit(1)
+
+    def _print(self, months: list[pruning.Month], verb: str) -> None:
+        if not months:
+            self.stdout.write(f"Nothing is older than {settings.ARCHIVE_DAYS} days.")
+        for month in months:
+            if month.kept_because:
+                self.stdout.write(f"{month} stays: {'; '.join(month.kept_because)}")
+            else:
+                self.stdout.write(f"{month} {verb}: {month.events} events")

@@ -1,0 +1,105 @@
+"""The two database roles of docs/deploy.md, on a server where we may make them."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from tests.support.small_postgres import SmallPostgres
+
+ROOT = Path(settings.BASE_DIR)
+# What every process does with the bus, in the application's own code: intake, relay, inbox, locks.
+WORK = """
+from django.db import connection, transaction
+from eventbus import invariants, relay, streams
+from eventbus.models import Event
+from eventbus.testing import deliver, from_archive
+from inventory.consumers import reserve_stock
+from inventory.services import receive_stock
+from orders.tests.factories import placed_order
+
+with transaction.atomic():
+    receive_stock(product_id="vase", product_name="Vase", quantity=5)
+order = placed_order()
+created = Event.objects.get(type="order.created")
+assert deliver(from_archive(created), to=reserve_stock) == 1
+assert deliver(from_archive(created), to=reserve_stock) == 0
+with transaction.atomic():
+    streams.hold("order", [order.pk], having="order.cancelled")
+with transaction.atomic(), connection.cursor() as cursor:
+    cursor.execute(relay.CLAIM, [10])
+    assert cursor.fetchall()
+for each in invariants.registry:
+    each.check()
+"""
+CHANGES = ("UPDATE {} SET type = 'x'", "DELETE FROM {}", "TRUNCATE {}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallPostgres]:
+    """Here the application role has done its work, with no more rights than the page gives it."""
+    home = tmp_path_factory.mktemp("roles")
+    # The server runs as another user, who must get there.
+    for folder in (home, home.parent, home.parent.parent):
+        folder.chmod(0o755)
+    postgres = SmallPostgres(home)
+    postgres.create()
+    try:
+        with psycopg.connect(postgres.owner_url, autocommit=True) as superuser:
+            superuser.execute("CREATE ROLE pipeline_app LOGIN")
+            superuser.execute("ALTER DATABASE postgres OWNER TO pipeline")
+            superuser.execute("GRANT CREATE ON SCHEMA public TO pipeline")
+        run(postgres.url, "manage.py", "migrate", "--verbosity", "0")
+        (grants,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
+        with psycopg.connect(postgres.url) as owner:
+            owner.execute(grants)
+        run(app_url(postgres), "manage.py", "shell", "-v0", "-c", WORK)
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+def run(url: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def app_url(server: SmallPostgres) -> str:
+    return server.url.replace("pipeline@", "pipeline_app@")
+
+
+def test_the_application_role_can_write_and_not_change_the_archive(server: SmallPostgres) -> None:
+    with psycopg.connect(app_url(server), autocommit=True) as app:
+        assert app.execute("SELECT count(*) > 0 FROM event").fetchone() == (True,)
+        for part in parts(app):
+            for change in CHANGES:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match=f"denied for table {part}"):
+                    app.execute(change.format(part))
+
+
+def test_triggers_refuse_a_superuser_whom_privileges_do_not_bind(server: SmallPostgres) -> None:
+    with psycopg.connect(server.owner_url, autocommit=True) as superuser:
+        (filled,) = superuser.execute("SELECT DISTINCT tableoid::regclass::text FROM event").fetchone() or ("",)
+        for part in ("event", filled):
+            for change in CHANGES:
+                with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+                    superuser.execute(change.format(part))
+
+
+def parts(database: psycopg.Connection) -> list[str]:
+    rows = database.execute("SELECT relid::regclass::text FROM pg_partition_tree('event')").fetchall()
+    return [name for (name,) in rows]
