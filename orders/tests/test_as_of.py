@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from eventbus.models import Event
 from eventbus.publishing import publish
+from eventbus.testing import empty_bus
 from orders import queries, services
 from orders.events import OrderConfirmed
 from orders.models import Order
@@ -74,8 +74,7 @@ def test_a_misspelt_question_is_not_answered_with_the_present(api: Api) -> None:
 
 def test_what_the_archive_no_longer_has_is_not_guessed(api: Api) -> None:
     order_id = api.place()
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE event")
+    empty_bus()
     answer = as_of(api, order_id, datetime.now(UTC))
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "history-gone")
 
