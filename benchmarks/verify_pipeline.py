@@ -26,6 +26,9 @@ WITH new AS MATERIALIZED (
     INSERT INTO event (id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, data)
     SELECT id, %(type)s, %(version)s, %(kind)s, number / %(each)s, number %% %(each)s + 1, now(), id, %(data)s::jsonb
     FROM new
+), streams AS (
+    INSERT INTO stream (aggregate_type, aggregate_id, sequence)
+    SELECT %(kind)s, (number / %(each)s)::text, count(*) FROM new GROUP BY number / %(each)s
 )
 INSERT INTO processed_event (event_id, consumer) SELECT id, consumer FROM new, unnest(%(consumers)s::text[]) AS consumer
 """
