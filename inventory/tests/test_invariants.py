@@ -3,7 +3,9 @@ from django.db import IntegrityError, connection, transaction
 
 from eventbus.publishing import publish
 from eventbus.testing import deliver, prune_this_month
+from inventory import services
 from inventory.consumers import release_stock, reserve_stock, ship_stock
+from inventory.invariants import stock_unlike_its_history
 from inventory.models import Reservation, Stock
 from inventory.queries import reservations_that_disagree, unbalanced_stock
 from inventory.tests.factories import order_cancelled, order_created, order_shipped, shelve
@@ -80,3 +82,13 @@ def test_a_reservation_whose_order_was_pruned_is_in_order() -> None:
     assert reservations_that_disagree() != []
     prune_this_month()
     assert reservations_that_disagree() == unbalanced_stock() == []
+
+
+def test_stock_outlives_the_events_that_are_pruned() -> None:
+    services.receive_stock(product_id="cup", product_name="Cup", quantity=10)
+    deliver(order_created(("cup", 2)), to=reserve_stock)
+    prune_this_month()
+    assert stock_unlike_its_history() == []
+    deliver(order_created(("cup", 3)), to=reserve_stock)
+    assert stock_unlike_its_history() == []
+    assert Stock.objects.get(pk="cup").reserved == 5
