@@ -27,8 +27,6 @@ UNUSUAL_AMOUNT = {"USD": Decimal(5_000), "EUR": Decimal(5_000), "GBP": Decimal(4
 MANY_PIECES = 100
 MANY_ORDERS = 5
 MANY_ADDRESSES = 4
-#: No rule looks back over more orders than these, or one busy customer would cost more with every order.
-LOOK_BACK = 50
 
 
 class Rule(models.TextChoices):
@@ -111,8 +109,11 @@ ON CONFLICT DO NOTHING RETURNING id
 """
 
 
-def looking_back(same: str, within: str, measure: str, limit: int) -> str:
-    """The query for orders that reach the limit together with those before them, among these and those after them."""
+def looking_back(same: str, within: str, what: str, limit: int) -> str:
+    """The query for orders that reach the limit together with those before them, among these and those after them.
+
+    Counting goes no further than the limit. An order more can only add to a count: what is flagged stays right.
+    """
     return f"""
 SELECT order_id, customer_id, placed_at, made_so_by FROM (
     SELECT DISTINCT ON (o.order_id) o.*, arrived.order_id AS made_so_by
@@ -121,19 +122,19 @@ SELECT order_id, customer_id, placed_at, made_so_by FROM (
      AND o.placed_at BETWEEN arrived.placed_at AND arrived.placed_at + '{within}'::interval
     WHERE arrived.order_id = ANY(%s::uuid[]) ORDER BY o.order_id, o.order_id <> arrived.order_id
 ) AS touched WHERE {limit} <= (
-    SELECT {measure} FROM (
-        SELECT address FROM consumers_fraudorder e
+    SELECT count(*) FROM (
+        SELECT {what} FROM consumers_fraudorder e
         WHERE e.{same} = touched.{same}
           AND e.placed_at BETWEEN touched.placed_at - '{within}'::interval AND touched.placed_at
-        ORDER BY e.placed_at DESC, e.order_id DESC LIMIT {LOOK_BACK}
+        LIMIT {limit}
     ) AS before
 )
 """
 
 
 LOOKING_BACK = {
-    Rule.ORDERS: looking_back("customer_id", "1 hour", "count(*)", MANY_ORDERS),
-    Rule.ADDRESSES: looking_back("email", "1 day", "count(DISTINCT address)", MANY_ADDRESSES),
+    Rule.ORDERS: looking_back("customer_id", "1 hour", "order_id", MANY_ORDERS),
+    Rule.ADDRESSES: looking_back("email", "1 day", "DISTINCT address", MANY_ADDRESSES),
 }
 
 

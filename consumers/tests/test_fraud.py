@@ -89,6 +89,12 @@ def test_an_order_that_comes_late_flags_those_after_it() -> None:
 
 def test_the_flags_are_the_same_in_any_order_alone_or_together() -> None:
     events = [*orders(12, every=timedelta(minutes=9)), *addressed(*(f"{n % 5} Main St" for n in range(12)))]
+    # So many that no rule can have looked at the last few only.
+    events += orders(60, customer_id="c-busy", customer_email="busy@customer.example")[3:]
+    events += [
+        order_created(customer_email="busy@customer.example", shipping_address=address(street), created_at=NOON)
+        for street in ("2 Main St", "3 Main St", "4 Main St")
+    ]
     deliver(events, to=flag_orders)
     expected, told = flags(), len(published(FraudOrderFlagged))
     assert {rule for _, rule in expected} == {"orders", "addresses"}
