@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventbus.dead_letters import queries, replays
-from eventbus.dead_letters.driver import INTERRUPTIONS, POLL, Driver, tally_of
+from eventbus.dead_letters.driver import Driver, tally_of
 from eventbus.dead_letters.models import Replay, ReplayState
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.trial import NotTried, Trial, try_letter
+from eventbus.leased_runs import INTERRUPTIONS, Refused
 from eventbus.management.commands.show_dead_letter import trial_lines
 from eventbus.management.dead_letter_options import (
     LetterCommand,
@@ -61,7 +62,7 @@ class Command(LetterCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             replay_id = self._known_replay(options)
-        except replays.Refused as error:
+        except Refused as error:
             raise CommandError(str(error), returncode=2) from error
         if replay_id is None:
             chosen = selection(options)
@@ -114,7 +115,7 @@ class Command(LetterCommand):
             while not driver.stopping.is_set():
                 try:
                     if not driver.step(replay_id):
-                        driver.stopping.wait(POLL)
+                        driver.stopping.wait(driver.poll)
                     if monotonic() - shown > SHOW_EVERY:
                         shown = monotonic()
                         if not self._show(replay_id, bar, task):
