@@ -152,6 +152,8 @@ CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unkno
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
 DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
 DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
+# A consumer that has heard nothing for so many days is marked as quiet.
+QUIET_DAYS = env.int("QUIET_DAYS", default=7)
 # Where each change of an alarm's state is told. Empty: nowhere.
 ALARM_EMAIL = env.list("ALARM_EMAIL", default=[])
 ALARM_WEBHOOK_URL = env.str("ALARM_WEBHOOK_URL", default="")

@@ -7,7 +7,7 @@ from itertools import takewhile
 from time import monotonic
 from typing import Any
 
-from amqp import Message
+from amqp import Message, NotFound
 from kombu import Connection
 
 #: Errors of a connection or channel that is lost. What was not confirmed by then may or may not have arrived.
@@ -79,6 +79,20 @@ class ConfirmingPublisher:
         if refused:
             self.close()
         return set(range(len(window))) - refused
+
+    def waiting_in(self, queue: str) -> int | None:
+        """How many messages wait in a queue; None where there is no such queue. Raises one of BROKER_ERRORS."""
+        self._open_channel()
+        assert self._connection is not None
+        try:
+            # A channel of its own: a missing queue ends it.
+            with self._connection.channel() as channel:
+                return int(channel.queue_declare(queue, passive=True).message_count)
+        except NotFound:
+            return None
+        except BaseException:
+            self.close()
+            raise
 
     def heartbeat(self) -> None:
         """Keep an idle connection alive. Raises one of BROKER_ERRORS when it is lost."""

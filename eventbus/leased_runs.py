@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, ClassVar
 from uuid import UUID
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 30
 MAX_BACKOFF = 15.0
 REFUSED_PAUSE = 5.0
+SHOW_EVERY = 0.3
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 
 # The previous holder is returned as well: one who didn't let go died, and what it was about to send may not be sent.
@@ -97,6 +98,23 @@ class LeasedDriver:
                 self.recover(error, failures)
         self.close()
 
+    def run_one(self, run_id: UUID, show: Callable[[], bool]) -> None:
+        """Drive one run until stopped, or until `show`, called a few times a second, says that it runs no more."""
+        failures, shown = 0, 0.0
+        while not self.stopping.is_set():
+            try:
+                if not self.step(run_id):
+                    self.stopping.wait(self.poll)
+                if monotonic() - shown > SHOW_EVERY:
+                    shown = monotonic()
+                    if not show():
+                        break
+                failures = 0
+            except INTERRUPTIONS as error:
+                failures += 1
+                self.recover(error, failures)
+        self.close()
+
     def close(self) -> None:
         """Let go of every run, so that another driver need not wait."""
         for run_id in list(self._next_at):
@@ -127,12 +145,13 @@ class LeasedDriver:
             self._next_at.pop(run_id, None)
             return None
         before, *columns = rows[0]
+        held: Sequence[Any] = columns
         if run_id in self._in_doubt or before not in (self.name, ""):
             log.warning("replay.taken_up_again", replay_id=str(run_id), previous=before)
             self.settle_doubts(run_id)
             self._in_doubt.discard(run_id)
         self._next_at.setdefault(run_id, 0.0)
-        return columns
+        return held
 
     def allowance(self, run_id: UUID, rate: float | None, window: int) -> int:
         """How many messages may go now: half a second's worth at a time where there is a rate."""

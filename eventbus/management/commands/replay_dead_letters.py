@@ -3,7 +3,6 @@ import signal
 import sys
 from argparse import ArgumentParser
 from collections import Counter
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from eventbus.dead_letters.driver import Driver, tally_of
 from eventbus.dead_letters.models import Replay, ReplayState
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.trial import NotTried, Trial, try_letter
-from eventbus.leased_runs import INTERRUPTIONS, Refused
+from eventbus.leased_runs import Refused
 from eventbus.management.commands.show_dead_letter import trial_lines
 from eventbus.management.dead_letter_options import (
     LetterCommand,
@@ -28,8 +27,6 @@ from eventbus.management.dead_letter_options import (
     require_filter,
     selection,
 )
-
-SHOW_EVERY = 0.3
 
 
 class Command(LetterCommand):
@@ -109,24 +106,10 @@ class Command(LetterCommand):
         driver = Driver(settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        failures, shown = 0, 0.0
         with progress_bar(quiet) as bar:
             task = bar.add_task("", total=Replay.objects.get(pk=replay_id).total, note="")
-            while not driver.stopping.is_set():
-                try:
-                    if not driver.step(replay_id):
-                        driver.stopping.wait(driver.poll)
-                    if monotonic() - shown > SHOW_EVERY:
-                        shown = monotonic()
-                        if not self._show(replay_id, bar, task):
-                            break
-                    failures = 0
-                except INTERRUPTIONS as error:
-                    failures += 1
-                    driver.recover(error, failures)
-        interrupted = driver.stopping.is_set()
-        driver.close()
-        if interrupted and Replay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
+            driver.run_one(replay_id, lambda: self._show(replay_id, bar, task))
+        if driver.stopping.is_set() and Replay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
             replays.pause_replay(replay_id, by=actor())
             self.stderr.write(f"Paused. Go on with: replay_dead_letters --resume {replay_id}")
 
