@@ -89,7 +89,7 @@ class LeasedDriver:
         while not self.stopping.is_set():
             try:
                 self.publisher.heartbeat()
-                busy = [self.step(run_id) for run_id in self._free()]
+                busy = [self.step(run_id) for run_id in self.free_runs()]
                 failures = 0
                 if not any(busy):
                     self.stopping.wait(self.poll if busy else 1.0)
@@ -155,9 +155,13 @@ class LeasedDriver:
 
     def allowance(self, run_id: UUID, rate: float | None, window: int) -> int:
         """How many messages may go now: half a second's worth at a time where there is a rate."""
-        if monotonic() < self._next_at[run_id]:
+        if self.is_too_early(run_id):
             return 0
         return min(window, max(1, int(rate / 2))) if rate else window
+
+    def is_too_early(self, run_id: UUID) -> bool:
+        """Whether the rate, or a refusal, keeps this driver from sending more of the run now."""
+        return monotonic() < self._next_at.get(run_id, 0.0)
 
     def sent(self, run_id: UUID, number: int, rate: float | None) -> None:
         """Note what went out, for the rate's sake."""
@@ -169,7 +173,8 @@ class LeasedDriver:
         execute(f"UPDATE {self.table} SET note = %s WHERE id = %s AND state = 'running'", [note, run_id])
         self._next_at[run_id] = monotonic() + REFUSED_PAUSE
 
-    def _free(self) -> list[UUID]:
+    def free_runs(self) -> list[UUID]:
+        """The runs that nobody else drives."""
         return [run_id for (run_id,) in execute(FREE.format(table=self.table), [self.name])]
 
 

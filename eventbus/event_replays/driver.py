@@ -10,6 +10,7 @@ from eventbus import declarations
 from eventbus.confirms import Outgoing
 from eventbus.contracts import WireFields
 from eventbus.event_replays import archive, runs
+from eventbus.event_replays.models import EventReplay
 from eventbus.failpoints import failpoint
 from eventbus.leased_runs import LeasedDriver, Refused, execute
 from eventbus.wire import to_message
@@ -28,6 +29,8 @@ ADVANCE = """
 UPDATE event_replay SET position = greatest(position, %s), sent = sent + %s, note = ''
 WHERE id = %s AND lease_holder = %s
 """
+WAIT = "UPDATE event_replay SET note = %s WHERE id = %s AND state = 'running' AND note <> %s"
+BUSY = "Waits until the consumer's queue is shorter. Is its worker running, and does it keep up with what happens now?"
 
 
 class EventReplayDriver(LeasedDriver):
@@ -39,24 +42,28 @@ class EventReplayDriver(LeasedDriver):
 
     table = "event_replay"
     columns = "r.consumer, r.routing_keys, r.selection, r.position, r.upto, r.rate"
-    poll = LOOK
+    poll = 0.1
+
+    def free_runs(self) -> list[UUID]:
+        # While a release goes out, an old process must leave alone what it can't know yet.
+        known = EventReplay.objects.filter(consumer__in=declarations.registry).values_list("pk", flat=True)
+        return list(known.filter(pk__in=super().free_runs()))
 
     def step(self, run_id: UUID) -> bool:
+        if self.is_too_early(run_id):
+            return False
         columns = self.lease(run_id)
         if columns is None:
             return False
         consumer, keys, filters, position, upto, rate = columns
-        if consumer not in declarations.registry:
-            return self._end(run_id, f"No consumer is called {consumer} any more.")
         wanted = self.allowance(run_id, rate, IN_QUEUE)
-        if wanted <= 0:
-            return False
         wanted = min(wanted, self._room(run_id, consumer, min(wanted, SMALLEST)))
         if wanted <= 0:
             return False
         window = archive.window(consumer, keys, position, upto, json.loads(filters), wanted)
         if window.position is None:
-            return self._end(run_id, None)
+            self._finish(run_id)
+            return False
         self._send(run_id, consumer, window)
         self.sent(run_id, len(window.events), rate)
         return True
@@ -72,6 +79,7 @@ class EventReplayDriver(LeasedDriver):
             if IN_QUEUE - waiting >= least:
                 return IN_QUEUE - waiting
             if monotonic() > deadline or self.stopping.wait(LOOK):
+                execute(WAIT, [BUSY, run_id, BUSY])
                 return 0
 
     def _send(self, run_id: UUID, consumer: str, window: archive.Window) -> None:
@@ -88,17 +96,13 @@ class EventReplayDriver(LeasedDriver):
         if number < len(messages):
             self.hold_off(run_id, f"The queue {consumer} takes no more: it is full. Tried again every few seconds.")
 
-    def _end(self, run_id: UUID, failure: str | None) -> bool:
+    def _finish(self, run_id: UUID) -> None:
         try:
-            if failure is None:
-                runs.finish_replay(run_id)
-            else:
-                runs.fail_replay(run_id, note=failure)
+            runs.finish_replay(run_id)
         except Refused:
-            return False  # paused or cancelled in this very moment
-        log.info("event_replay.ended", replay_id=str(run_id), note=failure or "done")
+            return  # paused or cancelled in this very moment
+        log.info("event_replay.done", replay_id=str(run_id))
         self.let_go(run_id)
-        return False
 
 
 def as_message(fields: WireFields, consumer: str, replay_id: UUID) -> Outgoing:

@@ -10,7 +10,6 @@ class RunState(models.TextChoices):
     PAUSED = "paused"
     CANCELLED = "cancelled"
     DONE = "done"
-    FAILED = "failed"
 
 
 class EventReplay(models.Model):

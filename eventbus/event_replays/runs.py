@@ -125,19 +125,13 @@ def pause_replay(replay_id: UUID, *, by: str) -> None:
 
 def resume_replay(replay_id: UUID, *, by: str) -> None:
     """Go on where it stopped. Raises Refused."""
-    allowed = [RunState.PAUSED, RunState.FAILED]
-    _move(replay_id, allowed, state=RunState.RUNNING, note=f"Resumed by {by}.", ended_at=None)
+    _move(replay_id, [RunState.PAUSED], state=RunState.RUNNING, note=f"Resumed by {by}.")
 
 
 def cancel_replay(replay_id: UUID, *, by: str) -> None:
     """End it. What was sent runs its course. Raises Refused."""
-    allowed = [RunState.RUNNING, RunState.PAUSED, RunState.FAILED]
+    allowed = [RunState.RUNNING, RunState.PAUSED]
     _move(replay_id, allowed, state=RunState.CANCELLED, note=f"Cancelled by {by}.", ended_at=timezone.now())
-
-
-def fail_replay(replay_id: UUID, *, note: str) -> None:
-    """End it because it can't go on. Raises Refused."""
-    _move(replay_id, [RunState.RUNNING], state=RunState.FAILED, note=note, ended_at=timezone.now())
 
 
 def finish_replay(replay_id: UUID) -> None:

@@ -77,7 +77,6 @@ class Migration(migrations.Migration):
                             ("paused", "Paused"),
                             ("cancelled", "Cancelled"),
                             ("done", "Done"),
-                            ("failed", "Failed"),
                         ],
                         default="running",
                     ),
