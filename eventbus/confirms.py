@@ -52,6 +52,7 @@ class ConfirmingPublisher:
         self.confirm_timeout = confirm_timeout
         self._connection: Connection | None = None
         self._channel: Any = None
+        self._asking: Any = None
         self._published = 0
         self._pending: dict[int, int] = {}
         self._refused: set[int] = set()
@@ -86,9 +87,10 @@ class ConfirmingPublisher:
         assert self._connection is not None
         try:
             # A channel of its own: a missing queue ends it.
-            with self._connection.channel() as channel:
-                return int(channel.queue_declare(queue, passive=True).message_count)
+            self._asking = self._asking or self._connection.channel()
+            return int(self._asking.queue_declare(queue, passive=True).message_count)
         except NotFound:
+            self._asking = None
             return None
         except BaseException:
             self.close()
@@ -105,7 +107,7 @@ class ConfirmingPublisher:
 
     def close(self) -> None:
         """Drop the connection, without a goodbye that a silent broker would not answer; send() opens a new one."""
-        self._channel, self._pending, self._refused = None, {}, set()
+        self._channel, self._asking, self._pending, self._refused = None, None, {}, set()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.collect()

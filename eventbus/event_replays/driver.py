@@ -20,9 +20,9 @@ log = structlog.get_logger(__name__)
 #: Events that may wait in the consumer's queue while a replay adds to it: a live event waits behind no more than these.
 IN_QUEUE = 400
 #: A window is at least so large, and at most IN_QUEUE: a few events at a time would cost as many statements each.
-SMALLEST = 100
+SMALLEST = 200
 #: Seconds for which a step waits for the worker before it lets others have a turn, and between two looks.
-PATIENCE, LOOK = 0.5, 0.03
+PATIENCE, LOOK = 0.5, 0.02
 
 # Only forwards: a driver that lost its lease and comes back late must not undo what the next one did.
 ADVANCE = """

@@ -205,12 +205,12 @@ def test_no_more_than_the_bound_waits_in_the_queue(new_driver: Callable[[], Even
     happened(IN_QUEUE + 50)
     replay = start()
     driven = new_driver()
-    queue.waiting = IN_QUEUE - 120
+    queue.waiting = IN_QUEUE - 220
     assert driven.step(replay.pk)
-    assert len(queue.sent) == 120
-    queue.waiting = IN_QUEUE - 50
+    assert len(queue.sent) == 220
+    queue.waiting = IN_QUEUE - 150
     assert not driven.step(replay.pk)
-    assert len(queue.sent) == 120
+    assert len(queue.sent) == 220
 
 
 def test_a_window_of_others_events_moves_on_without_sending(

@@ -126,7 +126,7 @@ def test_the_same_selection_sent_twice_has_each_effect_once(live_bus: LiveBus, l
     assert first["total"] == second["total"] >= len(past)
     live_bus.start("dead letters", LATECOMER=late)
     # Without a worker no more go out than may stand before a live event.
-    live_bus.wait_for(lambda: live_bus.wire.ready(late) > IN_QUEUE - 100, "the queue to have its share")
+    live_bus.wait_for(lambda: live_bus.wire.ready(late) > IN_QUEUE - 200, "the queue to have its share")
     with load() as meanwhile:
         live_bus.wait_for(lambda: len(meanwhile) > 100, "events to happen")
         assert sum(each.sent for each in EventReplay.objects.all()) <= IN_QUEUE
