@@ -144,12 +144,16 @@ def test_what_a_dead_letter_or_the_outbox_holds_is_told_apart(
     assert Outbox.objects.filter(event_id=unsent).exists()
 
 
-def test_an_open_letter_that_the_inbox_does_not_know_is_left_to_its_own_replay(queue: Queue) -> None:
+def test_an_open_letter_that_the_inbox_does_not_know_is_left_to_its_own_replay(
+    drive: Callable[[EventReplay], None], queue: Queue
+) -> None:
     letter = stored(parcel(f"p-{uuid4()}"))
-    [event] = happened(1)
+    [unreadable, missing] = happened(2)
     ProcessedEvent.objects.all().delete()
-    DeadLetter.objects.filter(pk=letter.pk).update(event_id=event)
-    assert dict(runs.plan_replay(track, Selection()).counts) == {"dead": 1}
+    DeadLetter.objects.filter(pk=letter.pk).update(event_id=unreadable)
+    assert dict(runs.plan_replay(track, Selection()).counts) == {"dead": 1, "missing": 1}
+    drive(start())
+    assert queue.ids == [missing]
 
 
 def test_the_filters_all_hold_at_once(drive: Callable[[EventReplay], None], queue: Queue) -> None:

@@ -37,20 +37,32 @@ class Command(LetterCommand):
 
 
 def consumer_table(consumers: list[Listener]) -> Table:
-    table = Table("consumer", "listens to", "process", "traits", "since", "last heard", "dead", "fill")
+    table = Table("consumer", "listens to", "last heard", "what it asks for, and how it is doing", show_lines=True)
+    table.columns[0].no_wrap, table.columns[1].overflow = True, "fold"
     for each in consumers:
         heard = f"{each.heard_at:%Y-%m-%d %H:%M}" if each.heard_at else "never"
         table.add_row(
-            f"{each.name} (gone)" if each.is_gone else each.name,
+            f"{each.name}\nGONE" if each.is_gone else each.name,
             "\n".join(each.routing_keys),
-            f"worker_{each.declared.group}" if each.declared else "",
-            "\n".join(each.traits),
-            each.since,
-            f"{heard} QUIET" if each.is_quiet else heard,
-            str(each.dead_letters or ""),
-            each.filling,
+            f"{heard}\nQUIET" if each.is_quiet else heard,
+            "\n".join(details(each)),
         )
     return table
+
+
+def details(each: Listener) -> list[str]:
+    """What there is to say of a consumer, line by line."""
+    lines = [f"listens since {each.since}"]
+    if each.declared:
+        retry = each.declared.retry
+        delays = ", ".join(map(str, retry.delays))
+        lines.append(f"worker_{each.declared.group}, batch {each.declared.batch}, {retry.times} retries ({delays} s)")
+    lines += each.traits
+    if each.filling:
+        lines.append(f"fill {each.filling}")
+    if each.dead_letters:
+        lines.append(f"{each.dead_letters} dead letters")
+    return lines
 
 
 def event_table(events: list[Heard]) -> Table:

@@ -142,11 +142,12 @@ class Command(LetterCommand):
         if not plan.total:
             self.stdout.write(plan.why_nothing())
             return
-        table = Table("event type", "matched", "handled already", "dead letters", "in the outbox", "would be sent")
+        table = Table("event type", "matched", "handled", "dead", "outbox", "would be sent")
         for kind, found in plan.by_type.items():
             sent = found.get("missing", 0) + found.get("outbox", 0)
             row = [sum(found.values()), found.get("handled", 0), found.get("dead", 0), found.get("outbox", 0), sent]
             table.add_row(kind, *map(str, row))
+        table.columns[0].overflow = "fold"
         Console(file=self.stdout).print(table)  # type: ignore[arg-type]
         self.stdout.write(f"Would send {plan.total} events to {plan.consumer.name}.")
         if counts["dead"]:
@@ -159,11 +160,13 @@ class Command(LetterCommand):
         if as_json:
             self.stdout.write(json.dumps({"replays": [runs.as_json(replay) for replay in replays]}))
             return
-        table = Table("replay", "consumer", "started", "by", "state", "sent", "note")
+        table = Table("replay", "to", "state", "sent")
+        # Ids are there to be copied.
+        table.columns[0].no_wrap, table.columns[1].overflow = True, "fold"
         for replay in replays:
+            lines = [replay.consumer, f"{replay.created_at:%Y-%m-%d %H:%M} by {replay.created_by}", replay.note]
             sent = f"{replay.sent} of {replay.total}"
-            started = f"{replay.created_at:%Y-%m-%d %H:%M}"
-            table.add_row(str(replay.pk), replay.consumer, started, replay.created_by, replay.state, sent, replay.note)
+            table.add_row(str(replay.pk), "\n".join(filter(None, lines)), replay.state, sent)
         Console(file=self.stdout).print(table)  # type: ignore[arg-type]
 
 
