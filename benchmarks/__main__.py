@@ -29,6 +29,7 @@ BENCHMARKS = {
     "as_of": "stock at a moment among a million events, against stock now",
     "end_to_end": "POST to CONFIRMED, against on_commit(task.delay)",
     "replay_dead_letters": "a table full of letters, against plain deliveries to the same worker",
+    "replay_events": "the archive to one consumer, against plain deliveries to the same worker",
     "verify_pipeline": "a large archive, against one bare pass over its rows",
     "large_archive": "intake, relay and consumption beside a year of events, against an empty archive",
 }

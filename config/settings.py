@@ -154,6 +154,8 @@ DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
 DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
 # How long the archive keeps events, and the inbox what became of them; whole months go.
 ARCHIVE_DAYS = env.int("ARCHIVE_DAYS", default=365)
+# A consumer that has heard nothing for so many days is marked as quiet.
+QUIET_DAYS = env.int("QUIET_DAYS", default=7)
 # Where each change of an alarm's state is told. Empty: nowhere.
 ALARM_EMAIL = env.list("ALARM_EMAIL", default=[])
 ALARM_WEBHOOK_URL = env.str("ALARM_WEBHOOK_URL", default="")

@@ -7,9 +7,10 @@ from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from eventbus import alarms
+from eventbus import alarms, listeners_admin  # noqa: F401  the second registers its page
 from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
 from eventbus.dead_letters import admin as dead_letters  # noqa: F401  it registers its pages
+from eventbus.event_replays import admin as event_replays  # noqa: F401
 from eventbus.models import Alarm, AlarmNotice, AlarmState, Event, Outbox, ProcessedEventRow
 
 

@@ -7,7 +7,7 @@ from itertools import takewhile
 from time import monotonic
 from typing import Any
 
-from amqp import Message
+from amqp import Message, NotFound
 from kombu import Connection
 
 #: Errors of a connection or channel that is lost. What was not confirmed by then may or may not have arrived.
@@ -52,6 +52,7 @@ class ConfirmingPublisher:
         self.confirm_timeout = confirm_timeout
         self._connection: Connection | None = None
         self._channel: Any = None
+        self._asking: Any = None
         self._published = 0
         self._pending: dict[int, int] = {}
         self._refused: set[int] = set()
@@ -80,6 +81,21 @@ class ConfirmingPublisher:
             self.close()
         return set(range(len(window))) - refused
 
+    def waiting_in(self, queue: str) -> int | None:
+        """How many messages wait in a queue; None where there is no such queue. Raises one of BROKER_ERRORS."""
+        self._open_channel()
+        assert self._connection is not None
+        try:
+            # A channel of its own: a missing queue ends it.
+            self._asking = self._asking or self._connection.channel()
+            return int(self._asking.queue_declare(queue, passive=True).message_count)
+        except NotFound:
+            self._asking = None
+            return None
+        except BaseException:
+            self.close()
+            raise
+
     def heartbeat(self) -> None:
         """Keep an idle connection alive. Raises one of BROKER_ERRORS when it is lost."""
         if self._connection is not None:
@@ -91,7 +107,7 @@ class ConfirmingPublisher:
 
     def close(self) -> None:
         """Drop the connection, without a goodbye that a silent broker would not answer; send() opens a new one."""
-        self._channel, self._pending, self._refused = None, {}, set()
+        self._channel, self._asking, self._pending, self._refused = None, None, {}, set()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.collect()

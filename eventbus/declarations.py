@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from django.db.models import Model
 
@@ -58,6 +58,9 @@ class Retry:
 @dataclass(frozen=True)
 class Consumer:
     """A declared consumer. Calling it calls the handler, without the bus."""
+
+    #: Django's templates call whatever can be called.
+    do_not_call_in_templates: ClassVar[bool] = True
 
     name: str
     on: tuple[type[Event], ...]

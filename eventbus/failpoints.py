@@ -11,6 +11,7 @@ NAMES = frozenset(
         "intake.after_commit",
         "relay.after_claim",
         "relay.after_confirm",
+        "event_replay.after_send",
         "consumer.before_commit",
         "consumer.after_commit",
         "mail.before_send",

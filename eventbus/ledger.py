@@ -16,6 +16,11 @@ from eventbus.wire import to_message
 REPAIR_WINDOW = 500
 FROM_THE_START = UUID(int=0)
 
+# A new consumer gets the archive little by little: what its fill has before it is not lost, nor is what it has passed
+# and what waits in the queue.
+_REPLAYING = """EXISTS (SELECT FROM event_replay r
+    WHERE r.consumer = s.consumer AND r.is_fill AND r.state IN ('running', 'paused')
+      AND s.routing_key = ANY(r.routing_keys) AND e.id <= r.upto)"""
 _LISTENED = """
 FROM subscription s
 JOIN event e ON s.routing_key = e.type || '.v' || split_part(e.version, '.', 1) AND e.occurred_at >= s.since
@@ -25,6 +30,7 @@ SELECT s.consumer,
        CASE WHEN p.outcome IS NOT NULL THEN p.outcome
             WHEN o.event_id IS NOT NULL THEN 'outbox'
             WHEN EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer) THEN 'dead'
+            WHEN {_REPLAYING} THEN 'replaying'
             ELSE 'missing' END,
        count(*)
 {_LISTENED}
@@ -40,6 +46,7 @@ WHERE e.id > %s
   AND NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
   AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer)
+  AND NOT {_REPLAYING}
 ORDER BY e.id, s.consumer LIMIT %s
 """
 
@@ -56,7 +63,8 @@ class Missing:
 
 
 def balance() -> dict[str, dict[str, int]]:
-    """How many events each consumer has done, discarded, given up, keeps waiting, will get (`outbox`) and misses.
+    """How many events each consumer has done, discarded, given up, keeps waiting, will get (`outbox`, or `replaying`
+    while it is filled from the archive) and misses.
 
     What is in the broker counts as missing: only a drained pipeline has a true balance.
     """

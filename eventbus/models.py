@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from eventbus.dead_letters.models import (  # noqa: F401  Django looks for an app's models here
     DeadLetter,
@@ -14,6 +16,7 @@ from eventbus.dead_letters.models import (  # noqa: F401  Django looks for an ap
     Replay,
     ReplayItem,
 )
+from eventbus.event_replays.models import EventReplay  # noqa: F401
 
 
 class ExactDecoder(json.JSONDecoder):
@@ -178,17 +181,24 @@ class ProcessedEventRow(models.Model):
 
 
 class Subscription(models.Model):
-    """Since when a consumer listens to a contract. Events from before are not missing from its inbox."""
+    """Since when a consumer listens to a contract. Events from before are not missing from its inbox.
+
+    One that is filled from the archive listens since 1970.
+    """
 
     consumer = models.TextField()
     routing_key = models.TextField()
-    since = models.DateTimeField(auto_now_add=True)
+    since = models.DateTimeField(default=timezone.now)
     settled_until = models.DateTimeField(
         null=True, editable=False, help_text="Everything older is handled: where the search for the oldest begins."
     )
+    noted_at = models.DateTimeField(db_default=Now(), editable=False, help_text="From then on it can be quiet.")
+    heard_at = models.DateTimeField(null=True, help_text="When it last handled an event of it; as far as is known.")
+    looked_at = models.DateTimeField(null=True, editable=False, help_text="Up to when `heard_at` was looked for.")
 
     class Meta:
         db_table = "subscription"
+        verbose_name = "consumer"
         ordering = ["consumer", "routing_key"]
         constraints = [models.UniqueConstraint(fields=["consumer", "routing_key"], name="subscription_once")]
 

@@ -9,7 +9,7 @@ from celery.exceptions import Reject, Retry
 from celery.signals import task_prerun
 from django.db import close_old_connections
 
-from eventbus import alarms, declarations, execution, notices, pruning
+from eventbus import alarms, declarations, execution, hearing, notices, pruning
 from eventbus.dead_letters import retention
 from eventbus.declarations import Consumer
 from eventbus.partitions import ensure_partitions
@@ -80,6 +80,10 @@ def prune_archive() -> None:
 
 @shared_task(name="eventbus.check_alarms")
 def check_alarms() -> None:
-    """Evaluate the alarms, and only then tell what changed: no receiver can keep the states from being stored."""
+    """Evaluate the alarms, and only then tell what changed: no receiver can keep the states from being stored.
+
+    Then note who has heard what: it may take longer than the rest.
+    """
     alarms.evaluate()
     notices.deliver()
+    hearing.note_heard()

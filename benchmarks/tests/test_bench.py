@@ -26,6 +26,8 @@ NAMES = {
     "replay_dead_letters",
     "replay_dead_letters_freeze",
     "replay_dead_letters_memory_mb",
+    "replay_events",
+    "replay_events_memory_mb",
     "verify_pipeline",
     "verify_pipeline_memory_mb",
     "large_archive_intake",

@@ -35,6 +35,7 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, Outcome, R
 from eventbus.dead_letters.queries import COUNT_LIMIT
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.trial import NotTried, try_letter
+from eventbus.leased_runs import Refused
 
 View = Callable[..., HttpResponse]
 
@@ -605,7 +606,7 @@ class ReplayAdmin(LetterTools):
         try:
             move(replay.pk, by=person(request))
             self.log_change(request, replay, word)
-        except replays.Refused as error:
+        except Refused as error:
             messages.warning(request, str(error))
         return self.back_to(replay)
 

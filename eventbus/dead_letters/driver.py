@@ -1,24 +1,18 @@
 """Sends the letters of running replays back to their consumers: one, then ten, then the rest, and stops in time."""
 
 import json
-import os
-import random
-import socket
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, connection
 
-from eventbus.confirms import SEND_ERRORS, ConfirmingPublisher, Outgoing
-from eventbus.context import new_id
+from eventbus.confirms import Outgoing
 from eventbus.dead_letters import replays
 from eventbus.dead_letters.crypto import Unreadable, decrypt
+from eventbus.leased_runs import LeasedDriver, Refused, execute
 
 log = structlog.get_logger(__name__)
 
@@ -28,24 +22,10 @@ WINDOW = 500
 WINDOW_BYTES = 8_000_000
 #: Letters whose outcome is awaited at most: so many fail again at worst before the threshold is noticed.
 IN_FLIGHT = 2_000
-LEASE_SECONDS = 30
-POLL = 0.2
-REFUSED_PAUSE = 5.0
 #: Bytes in AMQP's short strings.
 SHORT = 255
 KEPT = frozenset({"traceparent"})
-MAX_BACKOFF = 15.0
-INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 
-# The previous holder is returned as well: one who didn't let go died, and what it was about to send may not be sent.
-LEASE = f"""
-UPDATE replay r SET lease_holder = %(me)s, lease_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-FROM (SELECT id, lease_holder FROM replay WHERE id = %(id)s FOR UPDATE) before
-WHERE r.id = before.id AND r.state = 'running'
-  AND (r.lease_holder IN (%(me)s, '') OR r.lease_until < clock_timestamp())
-RETURNING before.lease_holder, r.rate, r.threshold, r.settled_before, r.failed_before
-"""
-LET_GO = "UPDATE replay SET lease_holder = '' WHERE id = %s AND lease_holder = %s"
 # Sending twice is harmless (the inbox), not sending is not.
 UNSEND = "UPDATE replay_item SET sent_at = NULL WHERE replay_id = %s AND outcome = 'waiting' AND sent_at IS NOT NULL"
 TALLY = """
@@ -136,97 +116,32 @@ def fails_too_often(tally: Tally, lease: Lease) -> bool:
     return settled > 0 and (tally.failed - lease.failed_before) / settled > lease.threshold
 
 
-class Driver:
-    """Drives replays step by step. Not thread-safe. Run as many as you like: a replay has one driver at a time."""
+class Driver(LeasedDriver):
+    """Drives replays of dead letters."""
 
-    def __init__(self, broker_url: str) -> None:
-        self.name = f"{socket.gethostname()} {os.getpid()} {new_id()}"
-        self.publisher = ConfirmingPublisher(broker_url)
-        self.stopping = threading.Event()
-        self._next_at: dict[UUID, float] = {}
-        self._in_doubt: set[UUID] = set()
+    table = "replay"
+    columns = "r.rate, r.threshold, r.settled_before, r.failed_before"
 
-    def stop(self) -> None:
-        """Finish the window in hand, then return."""
-        self.stopping.set()
+    def settle_doubts(self, run_id: UUID) -> None:
+        execute(UNSEND, [run_id])
 
-    def run_all(self) -> None:
-        """Drive whatever replay runs and has no driver, until stopped. Survives the loss of broker and database."""
-        failures = 0
-        while not self.stopping.is_set():
-            try:
-                self.publisher.heartbeat()
-                busy = [self.step(replay_id) for replay_id in self._running()]
-                failures = 0
-                if not any(busy):
-                    self.stopping.wait(POLL if busy else 1.0)
-            except INTERRUPTIONS as error:
-                failures += 1
-                self.recover(error, failures)
-        self.close()
-
-    def close(self) -> None:
-        """Let go of every replay, so that another driver need not wait."""
-        for replay_id in list(self._next_at):
-            self.let_go(replay_id)
-        self.publisher.close()
-        connection.close()
-
-    def let_go(self, replay_id: UUID) -> None:
-        self._next_at.pop(replay_id, None)
-        try:
-            _execute(LET_GO, [replay_id, self.name])
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("replay.lease_left", replay_id=str(replay_id), error=str(error))
-
-    def step(self, replay_id: UUID) -> bool:
-        """Do what is due: send a window, stop, or finish. Returns whether it sent something."""
-        lease = self._lease(replay_id)
-        if lease is None:
-            self._next_at.pop(replay_id, None)
+    def step(self, run_id: UUID) -> bool:
+        pace = self.lease(run_id)
+        if pace is None:
             return False
-        tally = tally_of(replay_id)
+        lease = Lease(run_id, *pace)
+        tally = tally_of(run_id)
         if fails_too_often(tally, lease):
             failed, settled = tally.failed - lease.failed_before, tally.replayed + tally.failed - lease.settled_before
-            return self._end(replay_id, f"{failed} of {settled} failed again.")
+            return self._end(run_id, f"{failed} of {settled} failed again.")
         if not tally.unsent and not tally.in_flight:
-            return self._end(replay_id, None)
-        wanted = min(tally.unsent, room(tally, lease.settled_before), WINDOW, self._allowance(lease))
+            return self._end(run_id, None)
+        wanted = min(tally.unsent, room(tally, lease.settled_before), self.allowance(run_id, lease.rate, WINDOW))
         if wanted <= 0:
             return False
         single_try = tally.replayed + tally.failed - lease.settled_before < FEW
-        sent = self._send(replay_id, wanted, single_try=single_try)
-        pause = sent / lease.rate if lease.rate else 0
-        self._next_at[replay_id] = max(monotonic(), self._next_at[replay_id]) + pause
+        self.sent(run_id, self._send(run_id, wanted, single_try=single_try), lease.rate)
         return True
-
-    def recover(self, error: Exception, failures: int) -> None:
-        """Drop both connections and wait, longer each time."""
-        delay = min(MAX_BACKOFF, 0.25 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
-        log.warning("replay.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 2))
-        self._in_doubt.update(self._next_at)
-        self.publisher.close()
-        connection.close()
-        self.stopping.wait(delay)
-
-    def _running(self) -> list[UUID]:
-        rows = _execute(
-            "SELECT id FROM replay WHERE state = 'running' AND (lease_holder IN (%s, '') OR lease_until < now())",
-            [self.name],
-        )
-        return [replay_id for (replay_id,) in rows]
-
-    def _lease(self, replay_id: UUID) -> Lease | None:
-        rows = _execute(LEASE, {"me": self.name, "id": replay_id})
-        if not rows:
-            return None
-        before, *pace = rows[0]
-        if replay_id in self._in_doubt or before not in (self.name, ""):
-            log.warning("replay.taken_up_again", replay_id=str(replay_id), previous=before)
-            _execute(UNSEND, [replay_id])
-            self._in_doubt.discard(replay_id)
-        self._next_at.setdefault(replay_id, 0.0)
-        return Lease(replay_id, *pace)
 
     def _end(self, replay_id: UUID, note: str | None) -> bool:
         try:
@@ -234,32 +149,25 @@ class Driver:
                 replays.finish_replay(replay_id)
             else:
                 replays.stop_replay(replay_id, note=note)
-        except replays.Refused:
+        except Refused:
             return False  # paused or cancelled in this very moment
         log.info("replay.ended", replay_id=str(replay_id), note=note or "done")
         self.let_go(replay_id)
         return False
 
-    def _allowance(self, lease: Lease) -> int:
-        """How many letters may go now: half a second's worth at a time where there is a rate."""
-        if monotonic() < self._next_at[lease.replay_id]:
-            return 0
-        return max(1, int(lease.rate / 2)) if lease.rate else WINDOW
-
     def _send(self, replay_id: UUID, wanted: int, *, single_try: bool) -> int:
-        rows = _execute(TAKE, [replay_id, wanted])
+        rows = execute(TAKE, [replay_id, wanted])
         letters = [row[1] for row in rows]
-        _execute(NOTE_DEAD, [letters])
-        done = {letter for (letter,) in _execute(ALREADY_DONE, {"letters": letters, "replay": replay_id})}
+        execute(NOTE_DEAD, [letters])
+        done = {letter for (letter,) in execute(ALREADY_DONE, {"letters": letters, "replay": replay_id})}
         for consumer, group in groupby((row for row in rows if row[1] not in done), key=lambda row: row[2]):
             refused = self._send_to(consumer, replay_id, list(group), single_try=single_try)
             if refused:
-                _execute("UPDATE replay_item SET sent_at = NULL WHERE id = ANY(%s)", [refused])
+                execute("UPDATE replay_item SET sent_at = NULL WHERE id = ANY(%s)", [refused])
                 note = (
                     f"The queue of {consumer} takes no letters: it is full or missing. Tried again every few seconds."
                 )
-                _execute("UPDATE replay SET note = %s WHERE id = %s AND state = 'running'", [note, replay_id])
-                self._next_at[replay_id] = monotonic() + REFUSED_PAUSE
+                self.hold_off(replay_id, note)
         return len(rows)
 
     def _send_to(self, consumer: str, replay_id: UUID, rows: Sequence[Any], *, single_try: bool) -> list[int]:
@@ -270,7 +178,7 @@ class Driver:
                 window.append(as_message(consumer, replay_id, letter, decrypt(body), properties, headers, single_try))
                 items.append(item)
             except Unreadable as error:
-                _execute(FAIL, {"replay": replay_id, "letter": letter, "error": str(error)})
+                execute(FAIL, {"replay": replay_id, "letter": letter, "error": str(error)})
         arrived = self.publisher.send(window) if window else set()
         return [item for place, item in enumerate(items) if place not in arrived]
 
@@ -306,10 +214,4 @@ def _goes_on_the_wire(name: str, value: Any) -> bool:
 
 def tally_of(replay_id: UUID) -> Tally:
     """Count the replay's letters."""
-    return Tally(*_execute(TALLY, [replay_id])[0])
-
-
-def _execute(statement: str, params: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        return cursor.fetchall() if cursor.description else []
+    return Tally(*execute(TALLY, [replay_id])[0])

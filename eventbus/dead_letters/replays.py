@@ -10,6 +10,7 @@ from django.utils import timezone
 from eventbus.context import new_id
 from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, Outcome, Replay, ReplayState
 from eventbus.dead_letters.selection import Selection
+from eventbus.leased_runs import move_run
 
 THRESHOLD = 0.5
 
@@ -41,10 +42,6 @@ WITH wanted AS MATERIALIZED (
 UPDATE replay_item i SET outcome = 'cancelled', settled_at = now() FROM wanted w
 WHERE i.id = w.id AND w.letter_id NOT IN (SELECT id FROM taken)
 """
-
-
-class Refused(Exception):
-    """The replay is not in a state for that; the message says in which it is."""
 
 
 def start_replay(
@@ -138,9 +135,4 @@ def outcomes(replay_id: UUID) -> dict[str, int]:
 
 
 def _move(replay_id: UUID, allowed: list[ReplayState], **changes: Any) -> None:
-    if Replay.objects.filter(pk=replay_id, state__in=allowed).update(**changes):
-        return
-    found = Replay.objects.filter(pk=replay_id).values_list("state", flat=True).first()
-    if found is None:
-        raise Refused(f"There is no replay {replay_id}. `list_dead_letters --replays` shows them.")
-    raise Refused(f"Replay {replay_id} is {found}; that needs one that is {' or '.join(allowed)}.")
+    move_run(Replay, replay_id, allowed, "`list_dead_letters --replays` shows them.", **changes)

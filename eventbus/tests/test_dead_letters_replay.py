@@ -17,12 +17,13 @@ from eventbus.dead_letters.crypto import decrypt
 from eventbus.dead_letters.driver import Driver, Lease, Tally, as_message, fails_too_often, room, tally_of
 from eventbus.dead_letters.letters import read_letter
 from eventbus.dead_letters.models import DeadLetter, Replay, ReplayItem
-from eventbus.dead_letters.replays import Refused, start_replay
+from eventbus.dead_letters.replays import start_replay
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.store import ingest
 from eventbus.declarations import consumer
 from eventbus.execution import read
 from eventbus.inbox import Arrival, process
+from eventbus.leased_runs import Refused
 from eventbus.retries import PASSED_ON, Delivery
 from eventbus.testing import on_the_wire
 from eventbus.tests.samples import ParcelSent, track
@@ -261,7 +262,7 @@ def test_a_full_queue_keeps_the_letters_waiting_and_says_so(driver: Driver, post
 
 def test_the_rate_is_kept(driver: Driver, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("eventbus.dead_letters.driver.monotonic", lambda: clock[0])
+    monkeypatch.setattr("eventbus.leased_runs.monotonic", lambda: clock[0])
     store(60)
     replay = start(rate=10)
     for _ in range(200):

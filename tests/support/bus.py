@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 SCHEMA = """
 CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int);
+CREATE INDEX ON effect (aggregate_id);
 CREATE TABLE run (consumer text, event_id uuid, pid int, at timestamptz DEFAULT now());
 CREATE TABLE broken (what text);
 """
@@ -86,6 +87,13 @@ class LiveBus:
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         with httpx.Client(trust_env=False, timeout=30) as http:
             return http.request(method, f"{self._management}/{path}", **options).raise_for_status()
+
+    def forget(self, consumer: str) -> None:
+        """Remove a consumer that only one test has declared, and all traces of it."""
+        for queue in (consumer, f"{consumer}.dead"):
+            self._ask("DELETE", f"queues/{self.name}/{queue}")
+        for table in ("subscription", "event_replay", "effect", "processed_event", "ordered_position", "dead_letter"):
+            self.query(f"DELETE FROM {table} WHERE consumer = %s", consumer)
 
     def renew(self) -> None:
         """Begin anew with an empty database and vhost."""

@@ -8,7 +8,7 @@ from django.db import connection
 
 from eventbus.contracts import Event
 from eventbus.declarations import PermanentFailure, Retry, consumer
-from tests.testapp.events import NapAsked, ProbeSent, TroubleAsked
+from tests.testapp.events import NapAsked, PastTold, ProbeSent, TroubleAsked
 
 
 def leave_effect(consumer_name: str, event: Event) -> None:
@@ -97,3 +97,25 @@ def nap(event: NapAsked) -> None:
     """Slow while a test says so."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(0.2) FROM broken WHERE what = 'slow'")
+
+
+#: A test deploys this consumer when what it listens to has happened for long. Its name says how.
+latecomer = os.environ.get("LATECOMER", "")
+if latecomer:
+
+    @consumer(
+        latecomer,
+        on=[PastTold],
+        start="now" if latecomer.endswith("from_now") else "beginning",
+        ordered=latecomer.endswith("in_order"),
+    )
+    def remember(event: PastTold) -> None:
+        if latecomer.endswith("in_order"):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(*) FROM effect WHERE consumer = %s AND aggregate_id = %s",
+                    [latecomer, event.aggregate_id],
+                )
+                if cursor.fetchone() != (event.envelope.sequence - 1,):
+                    raise PermanentFailure(f"Number {event.envelope.sequence} came out of order.")
+        leave_effect(latecomer, event)

@@ -26,6 +26,12 @@ class NobodyCares(Event, type="nobody.cares", version="1.0", aggregate="nobody_i
     nobody_id: UUID
 
 
+class PastTold(Event, type="past.told", version="1.0", aggregate="past_id"):
+    """Something that happened before anybody listened."""
+
+    past_id: UUID
+
+
 class NapAsked(Event, type="nap.asked", version="1.0", aggregate="nap_id"):
     """Something that takes its time."""
 

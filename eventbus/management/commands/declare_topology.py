@@ -7,15 +7,16 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from kombu import Connection
 
-from eventbus import declarations, topology
+from eventbus import topology
 from eventbus.confirms import BROKER_ERRORS, connect
-from eventbus.models import Subscription
+from eventbus.subscriptions import note_subscriptions
 
 
 class Command(BaseCommand):
     help = (
-        "Declares exchanges, queues and bindings from the consumer declarations, and notes since when each consumer "
-        "listens. Safe to repeat. Exit 1 and the differences where a queue exists with other arguments (drift)."
+        "Declares exchanges, queues and bindings from the consumer declarations, notes since when each consumer "
+        "listens, and starts to fill the new ones that begin at the beginning. Safe to repeat. Exit 1 and the "
+        "differences where a queue exists with other arguments (drift)."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,6 +48,5 @@ class Command(BaseCommand):
             raise CommandError(
                 f"No broker at {Connection(settings.BROKER_URL).as_uri()}: {error}. Is it running?"
             ) from error
-        for consumer in declarations.registry.values():
-            for key in consumer.routing_keys:
-                Subscription.objects.get_or_create(consumer=consumer.name, routing_key=key)
+        for fill in note_subscriptions():
+            self.stderr.write(f"{fill.consumer} is new: worker_dead_letters sends it {fill.total} archived events.")

@@ -7,39 +7,51 @@ from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.dead_letters.driver import Driver
 from eventbus.dead_letters.ingester import Ingester
+from eventbus.event_replays.driver import EventReplayDriver
+from eventbus.leased_runs import LeasedDriver
 
 
 class Command(BaseCommand):
     help = (
-        "Stores what arrives in the dead-letter queues, and drives the replays that were started in admin or whose own "
-        "driver died; until stopped by SIGTERM or Ctrl-C. Run as many as you like: they share the work."
+        "Stores what arrives in the dead-letter queues, and drives the replays that were started in admin, with "
+        "--detach or to fill a new consumer, and those whose driver died; until stopped by SIGTERM or Ctrl-C. Run as "
+        "many as you like: they share the work."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATABASES["default"]["OPTIONS"]["application_name"] = "dead letters"
-        ingester, driver = Ingester(settings.BROKER_URL), Driver(settings.BROKER_URL)
+        ingester = Ingester(settings.BROKER_URL)
+        drivers: list[LeasedDriver] = [Driver(settings.BROKER_URL), EventReplayDriver(settings.BROKER_URL)]
 
-        def drive() -> None:
+        def drive(driver: LeasedDriver) -> None:
             try:
                 driver.run_all()
             finally:
-                # One doesn't live without the other: whoever keeps the process starts both again.
+                # None lives without the others: whoever keeps the process starts them all again.
                 ingester.stop()
 
-        replays = threading.Thread(target=drive, name="replays")
+        threads = [threading.Thread(target=drive, args=[each], name=f"drives {each.table}") for each in drivers]
 
         def stop(*_: Any) -> None:
             ingester.stop()
-            driver.stop()
+            for driver in drivers:
+                driver.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        replays.start()
+        for thread in threads:
+            thread.start()
         try:
             ingester.run()
         finally:
-            crashed = not replays.is_alive() and not driver.stopping.is_set()
+            # Nobody else has asked a driver to stop yet.
+            crashed = [
+                thread.name
+                for thread, driver in zip(threads, drivers, strict=True)
+                if not thread.is_alive() and not driver.stopping.is_set()
+            ]
             stop()
-            replays.join()
+            for thread in threads:
+                thread.join()
         if crashed:
-            raise CommandError("The replays' thread ended by an error; see above.")
+            raise CommandError(f"The thread that {' and '.join(crashed)} ended by an error; see above.")

@@ -3,7 +3,6 @@ import signal
 import sys
 from argparse import ArgumentParser
 from collections import Counter
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventbus.dead_letters import queries, replays
-from eventbus.dead_letters.driver import INTERRUPTIONS, POLL, Driver, tally_of
+from eventbus.dead_letters.driver import Driver, tally_of
 from eventbus.dead_letters.models import Replay, ReplayState
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.trial import NotTried, Trial, try_letter
+from eventbus.leased_runs import Refused
 from eventbus.management.commands.show_dead_letter import trial_lines
 from eventbus.management.dead_letter_options import (
     LetterCommand,
@@ -27,8 +27,6 @@ from eventbus.management.dead_letter_options import (
     require_filter,
     selection,
 )
-
-SHOW_EVERY = 0.3
 
 
 class Command(LetterCommand):
@@ -61,7 +59,7 @@ class Command(LetterCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             replay_id = self._known_replay(options)
-        except replays.Refused as error:
+        except Refused as error:
             raise CommandError(str(error), returncode=2) from error
         if replay_id is None:
             chosen = selection(options)
@@ -108,24 +106,10 @@ class Command(LetterCommand):
         driver = Driver(settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        failures, shown = 0, 0.0
         with progress_bar(quiet) as bar:
             task = bar.add_task("", total=Replay.objects.get(pk=replay_id).total, note="")
-            while not driver.stopping.is_set():
-                try:
-                    if not driver.step(replay_id):
-                        driver.stopping.wait(POLL)
-                    if monotonic() - shown > SHOW_EVERY:
-                        shown = monotonic()
-                        if not self._show(replay_id, bar, task):
-                            break
-                    failures = 0
-                except INTERRUPTIONS as error:
-                    failures += 1
-                    driver.recover(error, failures)
-        interrupted = driver.stopping.is_set()
-        driver.close()
-        if interrupted and Replay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
+            driver.run_one(replay_id, lambda: self._show(replay_id, bar, task))
+        if driver.stopping.is_set() and Replay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
             replays.pause_replay(replay_id, by=actor())
             self.stderr.write(f"Paused. Go on with: replay_dead_letters --resume {replay_id}")
 

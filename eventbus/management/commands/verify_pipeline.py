@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
 def print_balance(balance: dict[str, dict[str, int]]) -> None:
     """The ledger as a table for a terminal: a row per consumer."""
-    outcomes = ["done", "waiting", "dead", "discarded", "outbox", "missing"]
+    outcomes = ["done", "waiting", "dead", "discarded", "outbox", "replaying", "missing"]
     table = Table("consumer", *outcomes)
     for consumer, counts in sorted(balance.items()):
         table.add_row(consumer, *(str(counts.get(outcome, 0) or "") for outcome in outcomes))
