@@ -108,6 +108,41 @@ def test_the_flags_are_the_same_in_any_order_alone_or_together() -> None:
         assert len(published(FraudOrderFlagged)) == told * (seed + 2)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_the_flags_are_those_that_counting_everything_finds(seed: int) -> None:
+    chance = random.Random(seed)
+    # Few moments, so that many orders share one.
+    events = [
+        order_created(
+            customer_id=f"c-{chance.randrange(3)}",
+            customer_email=f"{chance.randrange(2)}@customer.example",
+            shipping_address=address(f"{chance.randrange(6)} Main St"),
+            created_at=NOON + chance.randrange(60) * timedelta(minutes=chance.choice([5, 7, 90])),
+        )
+        for _ in range(40)
+    ]
+    for batch in (1, 3, 40):
+        forget()
+        for start in range(0, len(events), batch):
+            deliver(events[start : start + batch], to=flag_orders)
+        assert flags() == counted(events)
+
+
+def counted(events: list[OrderCreated]) -> set[tuple[UUID, str]]:
+    """The flags of the rules that look back, by comparing each order with each other."""
+    found = set()
+    for event in events:
+        before = [other for other in events if other.created_at <= event.created_at]
+        hour = event.created_at - timedelta(hours=1)
+        if sum(1 for each in before if each.customer_id == event.customer_id and each.created_at >= hour) >= 5:
+            found.add((event.order_id, "orders"))
+        same = [each for each in before if each.customer_email == event.customer_email]
+        day = event.created_at - timedelta(days=1)
+        if len({each.shipping_address.street for each in same if each.created_at >= day}) >= 4:
+            found.add((event.order_id, "addresses"))
+    return found
+
+
 def test_a_replay_that_the_inbox_has_forgotten_flags_nothing_twice() -> None:
     events = orders(6)
     deliver(events, to=flag_orders)
