@@ -25,7 +25,7 @@ def seal_all(apps, schema_editor):
 
 
 def unseal_all(apps, schema_editor):
-    schema_editor.execute(UNSEAL)
+    schema_editor.execute(UNSEAL, params=None)
 
 
 class Migration(migrations.Migration):
