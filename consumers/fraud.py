@@ -48,8 +48,8 @@ class FraudOrder(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["customer_id", "placed_at", "order_id"], name="fraud_order_of_customer"),
-            models.Index(fields=["email", "placed_at"], name="fraud_order_of_email"),
-            models.Index(fields=["email", "address", "placed_at"], name="fraud_order_of_address"),
+            models.Index(fields=["email", "placed_at", "order_id"], name="fraud_order_of_email"),
+            models.Index(fields=["email", "address", "placed_at", "order_id"], name="fraud_order_of_address"),
         ]
 
     def __str__(self) -> str:
@@ -110,48 +110,58 @@ ON CONFLICT DO NOTHING RETURNING id
 """
 
 
-# What an arrival can make suspicious, itself and orders after it, is few: those far behind it have enough orders before
-# them without it. So a busy customer's next order costs no more than the first.
+# Orders follow each other by (placed_at, order_id). What an arrival can make suspicious, itself and orders after it, is
+# few: those far behind it have enough orders before them without it. So a busy customer's next order costs no more than
+# the first. OFFSET 0: with a new table's statistics PostgreSQL would rather compare every order with every other.
 MANY_IN_AN_HOUR = f"""
-WITH ids AS (SELECT %s::uuid[] AS arrived)
-SELECT DISTINCT ON (touched.order_id) touched.order_id, touched.customer_id, touched.placed_at, a.order_id
-FROM ids, consumers_fraudorder a, LATERAL (
+SELECT DISTINCT ON (o.order_id) o.order_id, o.customer_id, o.placed_at, a.order_id
+FROM consumers_fraudorder a, LATERAL (
     SELECT * FROM consumers_fraudorder o
-    WHERE o.customer_id = a.customer_id AND o.placed_at BETWEEN a.placed_at AND a.placed_at + interval '1 hour'
-    ORDER BY o.placed_at, o.order_id <> a.order_id, o.order_id = ANY(ids.arrived) LIMIT {MANY_ORDERS}
-) AS touched
-WHERE a.order_id = ANY(ids.arrived) AND {MANY_ORDERS} <= (
-    SELECT count(*) FROM (
+    WHERE o.customer_id = a.customer_id AND (o.placed_at, o.order_id) >= (a.placed_at, a.order_id)
+      AND o.placed_at <= a.placed_at + interval '1 hour'
+    ORDER BY o.placed_at, o.order_id LIMIT {MANY_ORDERS}
+) AS o, LATERAL (
+    SELECT count(*) AS number FROM (
         SELECT FROM consumers_fraudorder e
-        WHERE e.customer_id = touched.customer_id
-          AND e.placed_at BETWEEN touched.placed_at - interval '1 hour' AND touched.placed_at LIMIT {MANY_ORDERS}
+        WHERE e.customer_id = o.customer_id AND (e.placed_at, e.order_id) <= (o.placed_at, o.order_id)
+          AND e.placed_at >= o.placed_at - interval '1 hour'
+        ORDER BY e.placed_at DESC, e.order_id DESC LIMIT {MANY_ORDERS}
     ) AS before
-)
-ORDER BY touched.order_id, touched.order_id <> a.order_id
+) AS counted
+WHERE a.order_id = ANY(%s::uuid[]) AND counted.number >= {MANY_ORDERS}
+ORDER BY o.order_id, o.order_id <> a.order_id
 """
 # From the next order to the same address on, an arrival changes nothing. The addresses of an e-mail are counted by
 # skipping from one to the next in their index, not by reading all its orders.
 MANY_IN_A_DAY = f"""
-SELECT DISTINCT ON (touched.order_id) touched.order_id, touched.customer_id, touched.placed_at, a.order_id
-FROM consumers_fraudorder a JOIN consumers_fraudorder touched
-  ON touched.email = a.email
- AND touched.placed_at BETWEEN a.placed_at AND least(a.placed_at + interval '1 day', (
+SELECT DISTINCT ON (o.order_id) o.order_id, o.customer_id, o.placed_at, a.order_id
+FROM consumers_fraudorder a, LATERAL (
+    SELECT min(placed_at) AS until FROM (
         SELECT n.placed_at FROM consumers_fraudorder n
-        WHERE n.email = a.email AND n.address = a.address AND n.placed_at > a.placed_at ORDER BY n.placed_at LIMIT 1))
-WHERE a.order_id = ANY(%s::uuid[]) AND {MANY_ADDRESSES} <= (
+        WHERE n.email = a.email AND n.address = a.address
+          AND (n.placed_at, n.order_id) > (a.placed_at, a.order_id)
+        ORDER BY n.placed_at, n.order_id LIMIT 1
+    ) AS next
+) AS again, LATERAL (
+    SELECT * FROM consumers_fraudorder o
+    WHERE o.email = a.email AND (o.placed_at, o.order_id) >= (a.placed_at, a.order_id)
+      AND o.placed_at <= least(a.placed_at + interval '1 day', again.until) OFFSET 0
+) AS o, LATERAL (
     WITH RECURSIVE known AS (
-        (SELECT address FROM consumers_fraudorder WHERE email = touched.email ORDER BY address LIMIT 1)
+        (SELECT address FROM consumers_fraudorder WHERE email = o.email ORDER BY address LIMIT 1)
         UNION ALL
         SELECT next.address FROM known, LATERAL (
-            SELECT address FROM consumers_fraudorder WHERE email = touched.email AND address > known.address
+            SELECT address FROM consumers_fraudorder WHERE email = o.email AND address > known.address
             ORDER BY address LIMIT 1) AS next
     )
-    SELECT count(*) FROM known WHERE EXISTS (
+    SELECT count(*) AS number FROM known, LATERAL (
         SELECT FROM consumers_fraudorder e
-        WHERE e.email = touched.email AND e.address = known.address
-          AND e.placed_at BETWEEN touched.placed_at - interval '1 day' AND touched.placed_at)
-)
-ORDER BY touched.order_id, touched.order_id <> a.order_id
+        WHERE e.email = o.email AND e.address = known.address AND (e.placed_at, e.order_id) <= (o.placed_at, o.order_id)
+          AND e.placed_at >= o.placed_at - interval '1 day' LIMIT 1
+    ) AS used
+) AS counted
+WHERE a.order_id = ANY(%s::uuid[]) AND counted.number >= {MANY_ADDRESSES}
+ORDER BY o.order_id, o.order_id <> a.order_id
 """
 LOOKING_BACK = {Rule.ORDERS: MANY_IN_AN_HOUR, Rule.ADDRESSES: MANY_IN_A_DAY}
 

@@ -50,8 +50,8 @@ class Migration(migrations.Migration):
             options={
                 "indexes": [
                     models.Index(fields=["customer_id", "placed_at", "order_id"], name="fraud_order_of_customer"),
-                    models.Index(fields=["email", "placed_at"], name="fraud_order_of_email"),
-                    models.Index(fields=["email", "address", "placed_at"], name="fraud_order_of_address"),
+                    models.Index(fields=["email", "placed_at", "order_id"], name="fraud_order_of_email"),
+                    models.Index(fields=["email", "address", "placed_at", "order_id"], name="fraud_order_of_address"),
                 ],
             },
         ),

@@ -132,7 +132,8 @@ def counted(events: list[OrderCreated]) -> set[tuple[UUID, str]]:
     """The flags of the rules that look back, by comparing each order with each other."""
     found = set()
     for event in events:
-        before = [other for other in events if other.created_at <= event.created_at]
+        place = (event.created_at, event.order_id)
+        before = [other for other in events if (other.created_at, other.order_id) <= place]
         hour = event.created_at - timedelta(hours=1)
         if sum(1 for each in before if each.customer_id == event.customer_id and each.created_at >= hour) >= 5:
             found.add((event.order_id, "orders"))
