@@ -1,6 +1,6 @@
 """Consumers that begin at the beginning: their fill starts with their subscription, and once."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from eventbus.declarations import Consumer, consumer
 from eventbus.event_replays.models import EventReplay
 from eventbus.event_replays.runs import cancel_replay, finish_replay, pause_replay
 from eventbus.models import Subscription
+from eventbus.partitions import first_id_at
 from eventbus.pressure import outbox_lag
 from eventbus.publishing import publish
 from eventbus.subscriptions import EPOCH, note_subscriptions
@@ -104,7 +105,7 @@ def test_a_fill_is_no_backlog_that_anybody_is_woken_for(first: Consumer) -> None
     forget_all_but(first)
     with (
         transaction.atomic(),
-        patch("eventbus.publishing.new_id", side_effect=[UUID("01930000-0000-7000-8000-000000000000")]),
+        patch("eventbus.publishing.new_id", side_effect=[first_id_at(datetime.now(UTC) - timedelta(hours=1))]),
     ):
         publish(ParcelSent(parcel_id="p"))
     with connection.cursor() as cursor:
