@@ -95,6 +95,9 @@ with patch.dict(Event.registry), patch.dict(declarations.registry):
         also.get("do", nothing_more)(event)
 
 
+PROJECTIONS = (fill_shelves, fill_shelves_at_once, follow)
+
+
 def send(*parcels: str, weight: Decimal = Decimal("1.50")) -> list[ParcelSent]:
     """Publish them; returns them as they will be delivered."""
     with transaction.atomic():

@@ -4,14 +4,14 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from unittest.mock import patch
 
 import pytest
 from django.db import connection, transaction
 
-from eventbus import declarations, failpoints, inbox
+from eventbus import failpoints, inbox
 from eventbus.declarations import Consumer
 from eventbus.models import OrderedPosition, ProcessedEvent
 from eventbus.publishing import publish
@@ -21,11 +21,10 @@ from eventbus.rebuild.driver import Busy
 from eventbus.rebuild.feeding import HandlerFailed
 from eventbus.testing import deliver
 from eventbus.tests.projections import (
-    TABLES,
+    PROJECTIONS,
     also,
     content,
     fill_shelves,
-    fill_shelves_at_once,
     follow,
     from_nothing,
     handled,
@@ -35,22 +34,7 @@ from eventbus.tests.projections import (
 from eventbus.tests.samples import ParcelSent, ParcelTracked, track
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
-ALL = (fill_shelves, fill_shelves_at_once, follow)
-
-
-@pytest.fixture(autouse=True)
-def projected_tables(transactional_db: None, only_samples_declared: None) -> Iterator[None]:
-    also.clear()
-    with patch.dict(declarations.registry, {each.name: each for each in ALL}):
-        with connection.cursor() as cursor:
-            cursor.execute(TABLES)
-        yield
-        with connection.cursor() as cursor:
-            for each in ALL:
-                for kind in ("rebuild", "old"):
-                    cursor.execute(f"DROP SCHEMA IF EXISTS {kind}_{each.name.replace('.', '_')} CASCADE")
-            cursor.execute("DROP TABLE shelf, journey")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("projected_tables")]
 
 
 def rebuild(declared: Consumer = fill_shelves) -> driver.Exchanged:
@@ -88,7 +72,7 @@ def test_what_a_bug_made_of_a_view_is_gone_after_a_rebuild() -> None:
     assert differences() == {"missing": 0, "extra": 0, "different": 0}
 
 
-@pytest.mark.parametrize("declared", ALL)
+@pytest.mark.parametrize("declared", PROJECTIONS)
 def test_windows_of_any_size_end_equal_to_a_build_from_nothing(declared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "WINDOW", 3)
     for number in range(10):
