@@ -4,7 +4,7 @@ The same handler fills it: inside `in_sight` its unqualified table names mean th
 """
 
 import hashlib
-import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,15 +96,19 @@ class Copy:
     @property
     def code(self) -> str:
         """A fingerprint of the code that fills it: the consumer's app (or its one file) and the contracts it reads."""
-        handler = Path(inspect.getfile(self.consumer.handler))
-        package = self.consumer.handler.__module__.split(".")
-        own = {handler} if package[0] == SMALL else set(handler.parents[len(package) - 2].rglob("*.py"))
-        contracts = {Path(inspect.getfile(contract)) for contract in self.consumer.on}
+        app = self.consumer.handler.__module__.split(".")[0]
+        handler = _file_of(self.consumer.handler.__module__)
+        own = {handler} if app == SMALL else set(_file_of(app).parent.rglob("*.py"))
+        contracts = {_file_of(contract.__module__) for contract in self.consumer.on}
         digest = hashlib.sha256()
         for path in sorted(own | contracts):
-            if "tests" not in path.parts:
+            if path.parent.name != "tests":
                 digest.update(path.read_bytes())
         return digest.hexdigest()
+
+
+def _file_of(module: str) -> Path:
+    return Path(str(sys.modules[module].__file__))
 
 
 def rebuilt_copy(consumer: Consumer) -> Copy:
