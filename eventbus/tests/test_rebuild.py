@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from unittest.mock import patch
 
@@ -12,7 +13,9 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus import failpoints, inbox
+from eventbus.context import new_id
 from eventbus.declarations import Consumer
+from eventbus.models import Event as Archived
 from eventbus.models import OrderedPosition, ProcessedEvent
 from eventbus.publishing import publish
 from eventbus.rebuild import driver, feeding
@@ -367,18 +370,16 @@ def test_an_ordered_projection_waits_behind_a_dead_letter_as_before() -> None:
 
 
 def test_ids_out_of_order_are_handled_in_the_aggregates_order() -> None:
-    (first,) = handled("p1", by=follow, weight=Decimal(1))
-    (second,) = handled("p1", by=follow, weight=Decimal(2))
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE event DISABLE TRIGGER USER")
-        cursor.execute(
-            "UPDATE event SET sequence = 3 - sequence WHERE id = ANY(%s)",
-            [[first.envelope.event_id, second.envelope.event_id]],
-        )
-        cursor.execute("ALTER TABLE event ENABLE TRIGGER USER")
+    now = datetime.now(UTC)
+    for sequence in (2, 1):
+        event = Archived.objects.create(
+            id=new_id(), type="parcel.sent", version="1.0", aggregate_type="parcel", aggregate_id="p1",
+            sequence=sequence, occurred_at=now, correlation_id="c", data={"parcelId": "p1", "weight": sequence},
+        )  # fmt: skip
+        ProcessedEvent.objects.create(event_id=event.pk, consumer=follow.name, processed_at=now)
     with patch.object(feeding, "WINDOW", 1):
         rebuild(follow)
-    assert content(follow) == b"p1\t2 1\n"
+    assert content(follow) == b"p1\t1 2\n"
 
 
 def test_a_handler_that_fails_is_named_with_its_event_and_the_live_table_stays() -> None:
