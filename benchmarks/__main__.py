@@ -30,6 +30,7 @@ BENCHMARKS = {
     "end_to_end": "POST to CONFIRMED, against on_commit(task.delay)",
     "replay_dead_letters": "a table full of letters, against plain deliveries to the same worker",
     "replay_events": "the archive to one consumer, against plain deliveries to the same worker",
+    "rebuild": "a projection from the archive, against the library eventsourcing and a loop with the ORM",
     "verify_pipeline": "a large archive, against one bare pass over its rows",
     "large_archive": "intake, relay and consumption beside a year of events, against an empty archive",
 }

@@ -1,9 +1,13 @@
 """Consumers that only the benchmarks know."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 
-from benchmarks.events import OrderFanned, OrderTallied
-from benchmarks.models import Tally
+from django.db import connection
+
+from benchmarks.events import OrderFanned, OrderSold, OrderTallied
+from benchmarks.models import Sales, Tally
 from eventbus.contracts import Event
 from eventbus.declarations import consumer
 
@@ -25,6 +29,27 @@ def tally_list(events: Sequence[OrderTallied]) -> None:
         Tally(event_id=event.envelope.event_id, order_id=event.order_id, total_amount=event.total_amount)
         for event in events
     )
+
+
+ADD_SALES = f"""
+INSERT INTO {Sales._meta.db_table} AS known (day, orders, revenue)
+SELECT * FROM unnest(%s::date[], %s::int[], %s::numeric[])
+ON CONFLICT (day) DO UPDATE SET orders = known.orders + EXCLUDED.orders, revenue = known.revenue + EXCLUDED.revenue
+"""
+
+
+@consumer("bench.sell", on=[OrderSold], takes_list=True, projects=[Sales])
+def sell(events: Sequence[OrderSold]) -> None:
+    """Add the orders to their days, set-wise."""
+    amounts = defaultdict(list)
+    for event in events:
+        amounts[event.envelope.occurred_at.date()].append(event.total_amount)
+    # Sorted, so that two batches with the same days cannot deadlock.
+    days = sorted(amounts)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ADD_SALES, [days, [len(amounts[day]) for day in days], [sum(amounts[day], Decimal(0)) for day in days]]
+        )
 
 
 def leave(event: Event) -> None:

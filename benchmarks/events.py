@@ -11,3 +11,7 @@ class OrderTallied(
     OrderCreated, type="bench.order_tallied", version="1.0", aggregate="order_id", aggregate_type="order"
 ):
     """Goes to the one consumer that is measured."""
+
+
+class OrderSold(OrderCreated, type="bench.order_sold", version="1.0", aggregate="order_id", aggregate_type="order"):
+    """What the rebuilt view is made of."""

@@ -30,3 +30,25 @@ class PlainInbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.consumer} {self.event_id}"
+
+
+class Sales(models.Model):
+    """Orders and money by day: the view that is rebuilt."""
+
+    day = models.DateField(primary_key=True)
+    orders = models.IntegerField()
+    revenue = models.DecimalField(max_digits=20, decimal_places=4)
+
+    def __str__(self) -> str:
+        return str(self.day)
+
+
+class LoopSales(models.Model):
+    """The same, filled by a loop over the archive."""
+
+    day = models.DateField(primary_key=True)
+    orders = models.IntegerField()
+    revenue = models.DecimalField(max_digits=20, decimal_places=4)
+
+    def __str__(self) -> str:
+        return str(self.day)

@@ -16,6 +16,10 @@ NAMES = frozenset(
         "consumer.after_commit",
         "mail.before_send",
         "mail.after_send",
+        "rebuild.in_window",
+        "rebuild.after_window",
+        "rebuild.before_swap",
+        "rebuild.after_swap",
     }
 )
 

@@ -57,6 +57,7 @@ class _Held:
 
 
 _held: ContextVar[_Held | None] = ContextVar("held", default=None)
+_refused: ContextVar[str] = ContextVar("refused", default="")
 
 
 def publish(*events: Event, caused_by: Event | None = None, at: datetime | None = None) -> list[UUID]:
@@ -66,6 +67,7 @@ def publish(*events: Event, caused_by: Event | None = None, at: datetime | None 
     at once. `at`: when it happened, where the change itself is stamped; else now. Raises RuntimeError outside a
     transaction.
     """
+    _refuse_if_told()
     if not connection.in_atomic_block:
         raise RuntimeError(
             "publish() belongs inside transaction.atomic(): the event must commit with the change it reports."
@@ -87,6 +89,7 @@ def publish_with(change: str, params: Sequence[Any], *events: Event, at: datetim
     `change` is one or more data-modifying CTEs (`name AS (INSERT …)`) without WITH. For hot paths only; elsewhere
     transaction.atomic() and publish() read better.
     """
+    _refuse_if_told()
     recorded = _stamp(events, current_cause(), at)
     with connection.cursor() as cursor:
         cursor.execute(f"WITH {change}, {RECORD}", [*params, _as_json(recorded)])
@@ -106,6 +109,21 @@ def one_statement() -> Iterator[None]:
     finally:
         _held.reset(token)
     _record(held.recorded)
+
+
+@contextmanager
+def publishing_refused(why: str) -> Iterator[None]:
+    """Inside, publishing raises RuntimeError: for code that handles events a second time."""
+    token = _refused.set(why)
+    try:
+        yield
+    finally:
+        _refused.reset(token)
+
+
+def _refuse_if_told() -> None:
+    if why := _refused.get():
+        raise RuntimeError(f"Nothing is published here: {why} Publish from another consumer.")
 
 
 def _open_savepoints() -> int:

@@ -1,0 +1,35 @@
+import pytest
+from django.contrib.auth.models import Permission
+
+from eventbus.declarations import consumer
+from eventbus.models import Outbox, Stream
+from eventbus.rebuild import checks
+from eventbus.tests.samples import ParcelSent
+
+
+def declare(name: str, *models: type) -> None:
+    consumer(name, on=[ParcelSent], projects=models)(lambda event: None)
+
+
+@pytest.mark.parametrize(
+    ("check", "model", "code"),
+    [
+        (checks.projections_stand_alone, Permission, "eventbus.E031"),
+        (checks.projections_have_their_own_keys, Outbox, "eventbus.W032"),
+    ],
+)
+def test_a_table_that_a_rebuild_could_not_take_over_is_named(check, model: type, code: str) -> None:
+    declare("parcel.good", Stream)
+    assert check() == []
+    declare("parcel.bad", model)
+    found = check()
+    assert {message.id for message in found} == {code}
+    assert all("parcel.bad" in message.msg for message in found)
+
+
+def test_two_projections_of_one_table_are_named() -> None:
+    declare("parcel.one", Stream)
+    assert checks.a_table_has_one_projection() == []
+    declare("parcel.two", Stream, Outbox)
+    (message,) = checks.a_table_has_one_projection()
+    assert message.msg == "The table stream is declared by several projections: parcel.one, parcel.two."
