@@ -13,7 +13,7 @@ from eventbus.failpoints import failpoint
 from eventbus.ledger import FROM_THE_START
 from eventbus.publishing import publishing_refused
 from eventbus.rebuild.copies import Copy, Refused
-from eventbus.rebuild.reading import ARCHIVE, LEFT_OUT, Window, next_window, notes_of
+from eventbus.rebuild.reading import ARCHIVE, LEFT_OUT, NAMED, Window, missing, next_window, notes_of
 from eventbus.rebuild.tables import rows
 from eventbus.retries import is_momentary, is_outage
 
@@ -65,7 +65,7 @@ def look_through(copy: Copy, progress: Progress) -> int:
     taken = 0
     while True:
         with _without_collector(), transaction.atomic():
-            window = next_window(copy, ARCHIVE, after, WINDOW)
+            window = next_window(copy, ARCHIVE, {"after": after, "limit": WINDOW})
             after = window.last if window else FROM_THE_START
             if window:
                 take_in(copy, window)
@@ -92,10 +92,14 @@ def _without_collector() -> Iterator[None]:
 
 def take_rest(copy: Copy, after: UUID) -> None:
     """Take in what came behind `after`, or was left out and is due now, inside the caller's transaction."""
-    for source, start in ((ARCHIVE, after), (LEFT_OUT, FROM_THE_START)):
-        while window := next_window(copy, source, start, WINDOW):
+    ids = missing(copy, after)
+    for start in range(0, len(ids), WINDOW):
+        if window := next_window(copy, NAMED, {"ids": ids[start : start + WINDOW]}):
             take_in(copy, window)
-            start = window.last
+    behind = FROM_THE_START
+    while window := next_window(copy, LEFT_OUT, {"after": behind, "limit": WINDOW}):
+        take_in(copy, window)
+        behind = window.last
 
 
 def take_in(copy: Copy, window: Window) -> None:
