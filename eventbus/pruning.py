@@ -35,6 +35,8 @@ INSERT INTO stream_cut AS cut (aggregate_type, aggregate_id, sequence)
 SELECT aggregate_type, aggregate_id, max(sequence) FROM event WHERE id >= %(start)s AND id < %(end)s GROUP BY 1, 2
 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = greatest(cut.sequence, EXCLUDED.sequence)
 """
+#: The advisory lock of a pruning: two at once would keep each other from dropping what both have closed.
+PRUNING_LOCK = 0x0B08
 COUNT = "SELECT count(*) FROM event WHERE id >= %(start)s AND id < %(end)s"
 
 
@@ -79,6 +81,8 @@ def prune(now: datetime | None = None) -> Iterator[Month]:
     """
     for month in due(now):
         done = month if month.kept_because else _prune_month(month)
+        if done is None:
+            continue
         if done.kept_because:
             log.error("archive.month_kept", month=str(done), because=done.kept_because)
         else:
@@ -103,12 +107,17 @@ def _look_at(start: datetime) -> Month:
     return Month(start, _count(COUNT, bounds), [f"{number} {what}" for what, number in found.items() if number])
 
 
-def _prune_month(month: Month) -> Month:
+def _prune_month(month: Month) -> Month | None:
+    """None for a month that somebody else has pruned since."""
     for prepare in preparations:
         prepare(month.end, first_id_at(month.end))
-    tables = months().get(month.start, [])
     try:
         with transaction.atomic():
+            if not _is_alone():
+                return Month(month.start, month.events, ["another prune_archive is at it: run it again later"])
+            tables = months().get(month.start)
+            if tables is None:
+                return None
             without_queueing(lambda: _close(tables))
             seen = _look_at(month.start)
             if seen.kept_because:
@@ -123,6 +132,13 @@ def _prune_month(month: Month) -> Month:
         if not is_busy(error):
             raise
         return Month(month.start, month.events, ["traffic left no moment to drop it: run it again"])
+
+
+def _is_alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [PRUNING_LOCK])
+        row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def _close(tables: list[str]) -> None:

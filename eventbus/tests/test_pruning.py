@@ -283,6 +283,23 @@ class TestBesideTraffic:
         pruner.join(30)
         assert [month.kept_because for month in pruned] == [[]]
 
+    def test_two_at_once_prune_it_once(self, read_on: Signal) -> None:
+        first: list[pruning.Month] = []
+        pruner = Thread(target=lambda: (first.extend(pruning.prune()), connection.close()))
+        pruner.start()
+        wait_until(waits_for_the_archive, 10, "an attempt to drop the month")
+        (second,) = pruning.prune()
+        assert second.kept_because == ["another prune_archive is at it: run it again later"]
+        read_on.set()
+        pruner.join(30)
+        assert [month.kept_because for month in first] == [[]]
+
+    def test_a_month_that_somebody_else_pruned_meanwhile_is_passed_over(self) -> None:
+        with patch.object(pruning, "preparations", []):
+            pruning.before_pruning(lambda *_: prune_elsewhere())
+            assert list(pruning.prune()) == []
+        assert PrunedMonth.objects.get().events == 1
+
     def test_a_month_without_a_moment_stays_whole(self, read_on: Signal, old_event: UUID, monkeypatch: Any) -> None:
         monkeypatch.setattr(live_ddl, "PATIENCE", 0.0)
         (month,) = pruning.prune()
@@ -292,6 +309,19 @@ class TestBesideTraffic:
         monkeypatch.undo()
         read_on.set()
         assert [month.kept_because for month in pruning.prune()] == [[]]
+
+
+def prune_elsewhere() -> None:
+    """Another process comes first."""
+
+    def run() -> None:
+        with patch.object(pruning, "preparations", []):
+            list(pruning.prune())
+        connection.close()
+
+    other = Thread(target=run)
+    other.start()
+    other.join(30)
 
 
 def read_until(reading: Signal, enough: Signal) -> None:
