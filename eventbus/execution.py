@@ -31,6 +31,7 @@ from eventbus.retries import (
     KillsItsWorker,
     again_message,
     dead_message,
+    held_message,
     is_momentary,
     is_outage,
     verdict,
@@ -119,6 +120,17 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
         return new
 
 
+def put_back(consumer: Consumer, deliveries: Sequence[Delivery]) -> NoReturn:
+    """Send what was not begun to the end of its queue, over a short delay, with no attempt used.
+
+    Raises Postponed; a broker error or RuntimeError when the broker did not take all of it.
+    """
+    if not _send(*(held_message(consumer, delivery) for delivery in deliveries)):
+        raise RuntimeError("The delay queues do not take all: run `manage.py declare_topology`.")
+    log.warning("breaker.put_back", consumer=consumer.name, events=len(deliveries))
+    raise Postponed("the breaker is open", may_be_outage=False)
+
+
 def _log_ids(consumer: Consumer, event: Event | None) -> AbstractContextManager[None]:
     if event is not None:
         return handling(event.envelope, consumer.name)
@@ -189,11 +201,11 @@ def _publisher() -> ConfirmingPublisher:
     return ConfirmingPublisher(settings.BROKER_URL, confirm_timeout=10)
 
 
-def _send(message: Outgoing) -> bool:
-    """Publish one message; whether the broker took it. Raises a broker error when the broker can't be reached."""
+def _send(*messages: Outgoing) -> bool:
+    """Publish messages; whether the broker took all. Raises a broker error when the broker can't be reached."""
     for tries_left in reversed(range(SEND_TRIES)):
         try:
-            return bool(_publisher().send([message]))
+            return len(_publisher().send(messages)) == len(messages)
         except SEND_ERRORS:
             _publisher().close()
             if not tries_left:

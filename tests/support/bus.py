@@ -36,7 +36,7 @@ CREATE TABLE broken (what text);
 
 class LiveBus:
     """Starts and stops processes by name: `relay`, `worker probe`, `web`, `flower`; `relay 2` is a second relay,
-    `relay patient` one that does not poll."""
+    `relay patient` one that does not poll; `worker trouble hasty` one whose circuit breaker probes all the time."""
 
     def __init__(self, *, name: str, database_url: str, broker_url: str, management_url: str, smtp_port: int) -> None:
         self.name = name
@@ -179,6 +179,8 @@ class LiveBus:
                 return ["python", "-m", "tests.support.patient_relay"]
             case ["relay", *_]:
                 return ["python", "manage.py", "relay"]
+            case ["worker", group, "hasty"]:
+                return ["python", "-m", "tests.support.hasty_worker", group]
             case ["worker", group, *_]:
                 return ["python", "manage.py", "worker", group]
             case ["dead", "letters"]:
