@@ -27,7 +27,8 @@ from tests.support.wire import Letter, Wire, bytes_of
 T = TypeVar("T")
 
 SCHEMA = """
-CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int);
+CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int,
+                     at timestamptz DEFAULT clock_timestamp());
 CREATE INDEX ON effect (aggregate_id);
 CREATE TABLE run (consumer text, event_id uuid, pid int, at timestamptz DEFAULT now());
 CREATE TABLE broken (what text);
