@@ -164,15 +164,23 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
     if isinstance(what, Dead):
         what = _note_dead(consumer, delivery, event, error, what, now)
     cause = f"{type(error).__name__}: {error}"
+    may_be_outage = _may_be_outage(what, error)
     if isinstance(what, Dead) and _send(dead_message(consumer, delivery, what, error, now)):
         log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
-        raise DeadLettered(f"{what.reason}: {cause}", what.reason in ("exhausted", "expired")) from error
+        raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
     # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
     again = what if isinstance(what, Again) else Again(1, delivery.attempt)
     if not _send(again_message(consumer, delivery, again, error, now)):
         raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
     log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
-    raise Postponed(cause, not isinstance(error, EarlierFailed)) from error
+    raise Postponed(cause, may_be_outage) from error
+
+
+def _may_be_outage(what: Again | Dead, error: Exception) -> bool:
+    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind."""
+    if isinstance(what, Dead):
+        return what.reason in ("exhausted", "expired")
+    return not isinstance(error, EarlierFailed)
 
 
 def _note_dead(
