@@ -17,7 +17,9 @@ RECOVERY = 24.0
 #: A mail that was refused four times waits for a minute and more, longer than the product has for draining.
 MAIL_RECOVERY = 45.0
 LONGEST_PAUSE = 6.0
-LEFT_OUT = ("network partition: one broker node has nobody to be cut off from; see tests/faults/test_cluster.py",)
+#: Past the heartbeats of the workers' connections: the broker gives what they hold to others, or to them once more.
+LONGEST_CUT = 30.0
+LEFT_OUT = ("network partition between broker nodes: there is one; see tests/faults/test_cluster.py",)
 
 #: (action, target, weight)
 CHOICES: tuple[tuple[str, str, int], ...] = (
@@ -31,7 +33,10 @@ CHOICES: tuple[tuple[str, str, int], ...] = (
     ("stop at once", POSTGRES, 1),
     *(("pause", target, 1) for target in (WEB, RELAY, *WORKERS[:3], BROKER, POSTGRES)),
     ("kill", MAIL, 2),
+    ("cut off", RELAY, 2),
+    *(("cut off", target, 1) for target in (*WORKERS, DEAD_LETTERS)),
 )
+LASTING = ("pause", "cut off")
 SERVERS = {BROKER: RECOVERY, POSTGRES: RECOVERY, MAIL: MAIL_RECOVERY}
 
 
@@ -46,7 +51,7 @@ class Fault:
     pick: float
 
     def __str__(self) -> str:
-        lasting = f" for {self.seconds:.0f} s" if self.action == "pause" or self.target == MAIL else ""
+        lasting = f" for {self.seconds:.0f} s" if self.action in LASTING or self.target == MAIL else ""
         return f"{self.action} {self.target}{lasting}"
 
 
@@ -73,7 +78,8 @@ def plan(seed: int, minutes: float) -> list[Fault]:
                 break
         if target in SERVERS:
             rested[target] = at + SERVERS[target]
-        faults.append(Fault(at, action, target, round(dice.uniform(2, LONGEST_PAUSE), 1), dice.random()))
+        longest = LONGEST_CUT if action == "cut off" else LONGEST_PAUSE
+        faults.append(Fault(at, action, target, round(dice.uniform(2, longest), 1), dice.random()))
     return faults
 
 
@@ -88,7 +94,7 @@ class Injector(Thread):
         self.errors: list[str] = []
         self.stopping = Flag()
         self._healing: list[Thread] = []
-        self._paused: set[str] = set()
+        self._lasting: set[tuple[str, str]] = set()
         self._lock = Lock()
 
     def run(self) -> None:
@@ -123,7 +129,9 @@ class Injector(Thread):
         stage, target = self.stage, fault.target
         match fault.action:
             case "pause":
-                return self._pause(fault)
+                return self._for_a_while(fault, stage.pause, stage.resume)
+            case "cut off":
+                return self._for_a_while(fault, stage.cut_off, stage.join)
             case "kill child":
                 children = stage.children(target)
                 return self._kill_child(children, fault) if children else None
@@ -148,19 +156,22 @@ class Injector(Thread):
             pass  # it ended by itself meanwhile: as good as killed
         return lambda: None
 
-    def _pause(self, fault: Fault) -> Callable[[], None] | None:
+    def _for_a_while(
+        self, fault: Fault, begin: Callable[[str], bool], end: Callable[[str], None]
+    ) -> Callable[[], None] | None:
+        what = (fault.action, fault.target)
         with self._lock:
-            if fault.target in self._paused or not self.stage.pause(fault.target):
+            if what in self._lasting or not begin(fault.target):
                 return None
-            self._paused.add(fault.target)
+            self._lasting.add(what)
 
-        def resume() -> None:
+        def mend() -> None:
             self.stopping.wait(fault.seconds)
             with self._lock:
-                self.stage.resume(fault.target)
-                self._paused.discard(fault.target)
+                end(fault.target)
+                self._lasting.discard(what)
 
-        return resume
+        return mend
 
     def _await_end_and_restart(self, target: str, pid: int) -> None:
         deadline = monotonic() + 10

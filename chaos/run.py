@@ -25,6 +25,7 @@ def chaos(stage: Stage, *, minutes: float, orders: int, seed: int, say: Say) -> 
     effects.empty_mailbox()
     stage.template(stock_for(made))
     stage.enter(LAB)
+    stage.lay_network()
     stage.start(*PRODUCT)
     stage.await_ready(*PRODUCT)
     shop = Shop(stage.api, stage.token)

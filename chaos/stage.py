@@ -18,6 +18,7 @@ import psycopg
 from honcho.environ import parse_procfile
 from psycopg import sql
 
+from chaos.network import Network
 from chaos.waiting import wait_until
 from eventbus import confirms
 from tests.support.scratch import drop_database
@@ -67,6 +68,7 @@ class Stage:
         self.keepers: dict[str, Keeper] = {}
         self.token = ""
         self.lab = ""
+        self.network: Network | None = None
         self._ran_before: set[str] = set()
         self._restarting: dict[str, Lock] = {name: Lock() for name in services.SERVICES}
 
@@ -83,10 +85,18 @@ class Stage:
     def close(self) -> None:
         """End every process, and the servers that were started here."""
         self.end_all()
+        if self.network is not None:
+            self.network.close()
         with services.open_local(), redirect_stdout(sys.stderr):
             for name in self._ran_before:
                 self.resume(name)
             services.stop([name for name in services.SERVICES if name not in self._ran_before])
+
+    def lay_network(self) -> None:
+        """From now on each process that is started reaches the broker over a link that can be cut."""
+        address = urlsplit(self.env["BROKER_URL"])
+        self.network = Network(str(address.hostname), int(address.port or 5672))
+        self.network.open()
 
     def service(self, name: str) -> Service:
         return services.SERVICES[name]
@@ -238,9 +248,29 @@ class Stage:
         commands = self.commands()
         for name in names:
             self.log(name).write_bytes(b"")
-            keeper = Keeper(name, commands[name], env=self.environment(self.lab) | env, say=self._note, stopping=Flag())
+            env_of_it = self.environment(self.lab) | self._link(name) | env
+            keeper = Keeper(name, commands[name], env=env_of_it, say=self._note, stopping=Flag())
             self.keepers[name] = keeper
             keeper.start()
+
+    def _link(self, name: str) -> dict[str, str]:
+        if self.network is None:
+            return {}
+        address = urlsplit(self.broker_url)
+        login = address.netloc.rpartition("@")[0]
+        return {"BROKER_URL": address._replace(netloc=f"{login}@127.0.0.1:{self.network.link(name)}").geturl()}
+
+    def cut_off(self, name: str) -> bool:
+        """Cut a process off from the broker; whether it ran."""
+        if self.network is None or self.pid(name) is None:
+            return False
+        self.network.cut(name)
+        return True
+
+    def join(self, name: str) -> None:
+        """Let it reach the broker again."""
+        if self.network is not None:
+            self.network.mend(name)
 
     def await_ready(self, *names: str, seconds: float = 90) -> None:
         """Wait until each of these does its work."""

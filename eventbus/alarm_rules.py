@@ -7,6 +7,7 @@ from django.db import connection
 
 from eventbus import declarations
 from eventbus.alarms import Seen, rule
+from eventbus.dead_letters.retention import dropped_soon
 from eventbus.partitions import first_id_at
 from eventbus.pressure import seconds_since
 from eventbus.status import QueueStatus
@@ -184,3 +185,13 @@ def queue_full(seen: Seen) -> Mapping[str, float]:
 def dead_letters(seen: Seen) -> Mapping[str, float] | None:
     queues = _queues(seen)
     return None if queues is None else {queue.name: float(queue.dead) for queue in queues}
+
+
+@rule(
+    "dead_letters_dropped_soon",
+    "open dead letters of the consumer that are dropped in two days or less",
+    threshold=1,
+    advice="Replay or discard them now: `manage.py list_dead_letters --consumer NAME` shows the oldest.",
+)
+def dead_letters_dropped_soon(seen: Seen) -> Mapping[str, float]:
+    return dict(dropped_soon())

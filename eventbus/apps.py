@@ -1,6 +1,4 @@
 from django.apps import AppConfig
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 
 
 class EventbusConfig(AppConfig):
@@ -14,6 +12,5 @@ class EventbusConfig(AppConfig):
         from eventbus.dead_letters import checks as checks_of_keys  # noqa: F401
         from eventbus.rebuild import checks as checks_of_projections  # noqa: F401
 
-        if failpoints.ACTIVE and not settings.FAILPOINTS_ALLOWED:
-            raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")
+        failpoints.refuse_where_not_allowed()
         discovery.autodiscover()

@@ -13,6 +13,9 @@ THRESHOLD = 0.9
 #: Seconds until the first probe, and at most between two.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
+#: After every so many probes that failed, some 7 minutes, the worker lets go of what it holds. RabbitMQ would take it
+#: back after 30 (`consumer_timeout`), and count that against the events.
+PROBES_PER_HOLD = 10
 
 
 @dataclass
@@ -23,6 +26,12 @@ class Breaker:
     is_open: bool = False
     is_half_open: bool = False
     pause: float = FIRST_PAUSE
+    failed_probes: int = 0
+
+    @property
+    def holds_for_long(self) -> bool:
+        """Whether, after the probe that failed just now, what waits in the worker has waited there long enough."""
+        return self.failed_probes > 0 and self.failed_probes % PROBES_PER_HOLD == 0
 
     def lets_pass(self, running: int) -> bool:
         """Whether another run may start while so many are under way."""
@@ -35,6 +44,7 @@ class Breaker:
         if self.is_half_open and bad:
             self.is_half_open = False
             self.pause = min(LONGEST_PAUSE, self.pause * 2)
+            self.failed_probes += 1
             return True
         if self.is_half_open and good:
             self._close()
@@ -52,4 +62,5 @@ class Breaker:
     def _close(self) -> None:
         self.is_open = self.is_half_open = False
         self.pause = FIRST_PAUSE
+        self.failed_probes = 0
         self.outcomes.clear()

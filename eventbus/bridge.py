@@ -91,6 +91,13 @@ class Lane:
             return [self.waiting.popleft()]
         return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
 
+    def let_go(self) -> list[Any]:
+        """Everything that waits, so that it can go back to the broker."""
+        held = [*self.alone, *self.waiting]
+        self.alone.clear()
+        self.waiting.clear()
+        return held
+
     def split(self, messages: Sequence[Any]) -> None:
         """A batch failed: its deliveries go one by one, and the next batch is smaller, in case it was too slow."""
         self.alone.extend(messages)
@@ -110,7 +117,7 @@ class Run:
     content_type = content_encoding = None
     body = None
 
-    def __init__(self, consumer: Consumer, messages: Sequence[Any]) -> None:
+    def __init__(self, consumer: Consumer, messages: Sequence[Any], *, put_back: bool) -> None:
         self.messages = messages
         self.failure: Settled | None = None
         # Another program may have left the message id out; the delivery tag tells its messages apart.
@@ -130,9 +137,9 @@ class Run:
             "id": task_id,
             "root_id": task_id,
             "args": ([as_delivery(message) for message in messages],),
-            "kwargs": {},
+            "kwargs": {"put_back": True} if put_back else {},
             "argsrepr": f"({label})",
-            "kwargsrepr": "{}",
+            "kwargsrepr": "{'put_back': True}" if put_back else "{}",
             # The soft limit is an exception in the handler, the hard one kills the process shortly after.
             "timelimit": (consumer.time_limit + 5, consumer.time_limit),
         }
@@ -203,9 +210,7 @@ class BusConsumer(StockConsumer):
 
     def _dispatch(self, lane: Lane) -> None:
         while (lane.alone or lane.waiting) and lane.running < lane.slots and self._may_dispatch(lane):
-            messages = lane.take()
-            lane.running += 1
-            self._start(lane, messages)
+            self._start(lane, lane.take())
 
     def _may_dispatch(self, lane: Lane) -> bool:
         # During shutdown the rest stays unacknowledged: another worker gets it.
@@ -222,13 +227,15 @@ class BusConsumer(StockConsumer):
             pause = lane.breaker.pause
             log.error("breaker.opened", consumer=lane.consumer.name, error=str(run.failure), probe_in_seconds=pause)
             self.timer.call_after(pause, self._probe, (lane.consumer.name,))
+            if lane.breaker.holds_for_long and (held := lane.let_go()):
+                self._start(lane, held, put_back=True)
 
     def _probe(self, name: str) -> None:
         lane = self.lanes[name]
         lane.breaker.half_open()
         self._dispatch(lane)
 
-    def _start(self, lane: Lane, messages: list[Any]) -> None:
+    def _start(self, lane: Lane, messages: list[Any], *, put_back: bool = False) -> None:
         def done() -> None:
             lane.running -= 1
             self._dispatch(lane)
@@ -248,7 +255,8 @@ class BusConsumer(StockConsumer):
                 messages[0].reject_log_error(logger, errors, requeue=True)
             done()
 
-        run = Run(lane.consumer, messages)
+        lane.running += 1
+        run = Run(lane.consumer, messages, put_back=put_back)
         strategy = self.strategies[lane.consumer.name]
         strategy(run, None, ack, reject, self.on_task_message)
 

@@ -31,6 +31,7 @@ from eventbus.retries import (
     KillsItsWorker,
     again_message,
     dead_message,
+    held_message,
     is_momentary,
     is_outage,
     verdict,
@@ -119,6 +120,17 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
         return new
 
 
+def put_back(consumer: Consumer, deliveries: Sequence[Delivery]) -> NoReturn:
+    """Send what was not begun to the end of its queue, over a short delay, with no attempt used.
+
+    Raises Postponed; a broker error or RuntimeError when the broker did not take all of it.
+    """
+    if not _send(*(held_message(consumer, delivery) for delivery in deliveries)):
+        raise RuntimeError("The delay queues do not take all: run `manage.py declare_topology`.")
+    log.warning("breaker.put_back", consumer=consumer.name, events=len(deliveries))
+    raise Postponed("the breaker is open", may_be_outage=False)
+
+
 def _log_ids(consumer: Consumer, event: Event | None) -> AbstractContextManager[None]:
     if event is not None:
         return handling(event.envelope, consumer.name)
@@ -152,15 +164,23 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
     if isinstance(what, Dead):
         what = _note_dead(consumer, delivery, event, error, what, now)
     cause = f"{type(error).__name__}: {error}"
+    may_be_outage = _may_be_outage(what, error)
     if isinstance(what, Dead) and _send(dead_message(consumer, delivery, what, error, now)):
         log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
-        raise DeadLettered(f"{what.reason}: {cause}", what.reason in ("exhausted", "expired")) from error
+        raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
     # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
     again = what if isinstance(what, Again) else Again(1, delivery.attempt)
     if not _send(again_message(consumer, delivery, again, error, now)):
         raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
     log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
-    raise Postponed(cause, not isinstance(error, EarlierFailed)) from error
+    raise Postponed(cause, may_be_outage) from error
+
+
+def _may_be_outage(what: Again | Dead, error: Exception) -> bool:
+    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind."""
+    if isinstance(what, Dead):
+        return what.reason in ("exhausted", "expired")
+    return not isinstance(error, EarlierFailed)
 
 
 def _note_dead(
@@ -189,11 +209,11 @@ def _publisher() -> ConfirmingPublisher:
     return ConfirmingPublisher(settings.BROKER_URL, confirm_timeout=10)
 
 
-def _send(message: Outgoing) -> bool:
-    """Publish one message; whether the broker took it. Raises a broker error when the broker can't be reached."""
+def _send(*messages: Outgoing) -> bool:
+    """Publish messages; whether the broker took all. Raises a broker error when the broker can't be reached."""
     for tries_left in reversed(range(SEND_TRIES)):
         try:
-            return bool(_publisher().send([message]))
+            return len(_publisher().send(messages)) == len(messages)
         except SEND_ERRORS:
             _publisher().close()
             if not tries_left:

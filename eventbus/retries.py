@@ -28,6 +28,8 @@ QUERY_CANCELED = "57014"
 
 #: What waits for something else, such as the database, comes back after a second, after a minute of that every ten.
 OUTAGE_DELAYS = (1, 10)
+#: Long enough for the worker to fetch others first, where there are any.
+PUT_BACK_DELAY = 10
 MAX_HEADER_CHARS = 8_000
 #: All headers of a message share one frame of 128 KiB, so a long history keeps its beginning and its end.
 FIRST_ATTEMPTS, LAST_ATTEMPTS, MAX_ATTEMPT_CHARS = 10, 10, 200
@@ -153,6 +155,11 @@ def again_message(consumer: Consumer, delivery: Delivery, again: Again, error: E
     }
     jitter = random.choice(JITTER)
     return _resend(wait_exchange(again.delay, jitter), consumer, delivery, headers)
+
+
+def held_message(consumer: Consumer, delivery: Delivery) -> Outgoing:
+    """The delivery, which nobody tried, on its way back to this consumer's queue."""
+    return _resend(wait_exchange(PUT_BACK_DELAY, random.choice(JITTER)), consumer, delivery, delivery.headers)
 
 
 def dead_message(consumer: Consumer, delivery: Delivery, dead: Dead, error: Exception, now: datetime) -> Outgoing:

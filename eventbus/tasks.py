@@ -31,18 +31,19 @@ def make_task(consumer: Consumer) -> Any:
     """The Celery task that runs a consumer's deliveries in a pool process."""
 
     @shared_task(name=consumer.name, base=ConsumerTask, time_limit=consumer.time_limit + 5)
-    def run(deliveries: Sequence[Delivery]) -> dict[str, int]:
-        if len(deliveries) > 1:
-            try:
+    def run(deliveries: Sequence[Delivery], put_back: bool = False) -> dict[str, int]:
+        try:
+            if put_back:
+                execution.put_back(consumer, deliveries)
+            if len(deliveries) > 1:
                 new = execution.run_batch(consumer, deliveries)
-            except execution.BatchFailed as error:
-                raise Reject(str(error), requeue=True) from error
-        else:
-            try:
+            else:
                 new = execution.run_one(consumer, deliveries[0])
-            except execution.Postponed as postponed:
-                # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
-                raise Retry(str(postponed), exc=postponed) from postponed
+        except execution.BatchFailed as error:
+            raise Reject(str(error), requeue=True) from error
+        except execution.Postponed as postponed:
+            # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
+            raise Retry(str(postponed), exc=postponed) from postponed
         return {"events": len(deliveries), "new": new}
 
     return run

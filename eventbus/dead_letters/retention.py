@@ -54,6 +54,7 @@ def drop() -> int:
     return dropped
 
 
-def dropped_soon() -> int:
-    """How many open letters were warned of: for alarms."""
-    return DeadLetter.objects.filter(state__in=OPEN, warned_at__isnull=False).count()
+def dropped_soon() -> dict[str, int]:
+    """How many open letters of each consumer are dropped within the time of the warning."""
+    near = DeadLetter.objects.filter(state__in=OPEN, drop_at__lte=timezone.now() + NOTICE)
+    return dict(near.values_list("consumer").annotate(letters=Count("id")))

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from eventbus import declarations
 from eventbus.admin_tools import ReadOnlyAdmin
 from eventbus.contracts import Event
-from eventbus.dead_letters.admin import badge, person, posted
+from eventbus.dead_letters.admin.pages import badge, person, posted
 from eventbus.dead_letters.charts import progress
 from eventbus.event_replays import runs
 from eventbus.event_replays.models import EventReplay, RunState

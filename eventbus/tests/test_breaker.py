@@ -1,6 +1,6 @@
 """The circuit breaker, without a worker: outcomes in, decisions out."""
 
-from eventbus.breaker import FIRST_PAUSE, LONGEST_PAUSE, WINDOW, Breaker
+from eventbus.breaker import FIRST_PAUSE, LONGEST_PAUSE, PROBES_PER_HOLD, WINDOW, Breaker
 
 
 def opened() -> Breaker:
@@ -67,3 +67,17 @@ def test_what_began_before_it_opened_does_not_decide() -> None:
     assert not breaker.record(bad=1)
     breaker.record(good=1)
     assert not breaker.lets_pass(running=0)
+
+
+def test_what_waits_is_let_go_after_so_many_bad_probes_and_after_as_many_again() -> None:
+    breaker = opened()
+    assert not breaker.holds_for_long
+    long = []
+    for probe in range(1, 2 * PROBES_PER_HOLD + 1):
+        breaker.half_open()
+        breaker.record(bad=1)
+        long += [probe] if breaker.holds_for_long else []
+    assert long == [PROBES_PER_HOLD, 2 * PROBES_PER_HOLD]
+    breaker.half_open()
+    breaker.record(good=1)
+    assert not breaker.holds_for_long

@@ -12,7 +12,7 @@ from eventbus.contracts import WireFields, decode, encode_envelope
 from eventbus.dead_letters import queries, services
 from eventbus.dead_letters.crypto import decrypt, encrypt
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, ReplayItem
-from eventbus.dead_letters.retention import drop, prune
+from eventbus.dead_letters.retention import drop, dropped_soon, prune
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.services import NotMended, discard, edit_and_replay
 from eventbus.dead_letters.store import ingest
@@ -211,6 +211,17 @@ def test_an_open_letter_is_warned_of_before_it_is_dropped() -> None:
     assert prune() == (0, 1)
     assert not DeadLetter.objects.exists()
     assert DeadLetterGroup.objects.get().seen == 1
+
+
+def test_open_letters_near_their_end_are_counted_until_somebody_sees_to_them() -> None:
+    stored()
+    days_old(11.9)
+    assert dropped_soon() == {}
+    days_old(12.1)
+    stored(b"a young one")
+    assert dropped_soon() == {"parcel.track": 1}
+    discard(Selection(), reason="x", by="ada")
+    assert dropped_soon() == {}
 
 
 def test_a_letter_that_was_never_warned_of_stays_however_old() -> None:

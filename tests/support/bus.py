@@ -27,7 +27,8 @@ from tests.support.wire import Letter, Wire, bytes_of
 T = TypeVar("T")
 
 SCHEMA = """
-CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int);
+CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int,
+                     at timestamptz DEFAULT clock_timestamp());
 CREATE INDEX ON effect (aggregate_id);
 CREATE TABLE run (consumer text, event_id uuid, pid int, at timestamptz DEFAULT now());
 CREATE TABLE broken (what text);
@@ -36,7 +37,7 @@ CREATE TABLE broken (what text);
 
 class LiveBus:
     """Starts and stops processes by name: `relay`, `worker probe`, `web`, `flower`; `relay 2` is a second relay,
-    `relay patient` one that does not poll."""
+    `relay patient` one that does not poll; `worker trouble hasty` one whose circuit breaker probes all the time."""
 
     def __init__(self, *, name: str, database_url: str, broker_url: str, management_url: str, smtp_port: int) -> None:
         self.name = name
@@ -179,6 +180,8 @@ class LiveBus:
                 return ["python", "-m", "tests.support.patient_relay"]
             case ["relay", *_]:
                 return ["python", "manage.py", "relay"]
+            case ["worker", group, "hasty"]:
+                return ["python", "-m", "tests.support.hasty_worker", group]
             case ["worker", group, *_]:
                 return ["python", "manage.py", "worker", group]
             case ["dead", "letters"]:

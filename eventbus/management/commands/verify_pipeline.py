@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from eventbus import invariants, ledger
 from eventbus.confirms import SEND_ERRORS
@@ -58,7 +58,8 @@ class Command(BaseCommand):
 def print_balance(balance: dict[str, dict[str, int]]) -> None:
     """The ledger as a table for a terminal: a row per consumer."""
     outcomes = ["done", "waiting", "dead", "discarded", "outbox", "replaying", "missing"]
-    table = Table("consumer", *outcomes)
+    table = Table(Column("consumer", overflow="fold"), *outcomes)
     for consumer, counts in sorted(balance.items()):
         table.add_row(consumer, *(str(counts.get(outcome, 0) or "") for outcome in outcomes))
-    Console().print(table)
+    # A pipe has no width: wide enough there that no name is cut short.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
