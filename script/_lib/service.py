@@ -53,6 +53,10 @@ def greeting(port: int, hello: bytes = b"", host: str = "127.0.0.1") -> bytes:
         return b""
 
 
+#: How often a server is started at most before it has to answer.
+MOST_STARTS = 4
+
+
 class Service:
     """One private server: its folder, its process, its ports."""
 
@@ -65,6 +69,8 @@ class Service:
     def __init__(self) -> None:
         self.home = LOCAL / self.name
         self.log = LOGS / f"{self.name}.log"
+        self.starts = 0
+        self.log_began = 0
 
     def prepare(self) -> None:
         """Makes what the server needs to start."""
@@ -98,6 +104,8 @@ class Service:
         for port in self.ports:
             check_port(port, f"PORT_OFFSET (now {OFFSET})")
         self.prepare()
+        self.starts += 1
+        self.log_began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 self.command(),
@@ -117,8 +125,21 @@ class Service:
     def await_ready(self, started: int) -> None:
         if not wait_until(lambda: self.answers() or has_ended(started), self.patience):
             fail(f"{self.name} doesn't answer after {self.patience:.0f} s: {self.last_words()}")
-        if has_ended(started) and not self.answers():
+        if not has_ended(started) or self.answers():
+            return
+        if not self.lost_its_port() or self.starts == MOST_STARTS:
             fail(f"{self.name} ended at its start: {self.last_words()}")
+        self.await_ready(self.spawn())
+
+    def lost_its_port(self) -> bool:
+        """Whether somebody else took the port while it started: our ports are among those that the system hands out
+        to outgoing connections."""
+        if not self.starts:
+            return False
+        with self.log.open("rb") as log:
+            log.seek(self.log_began)
+            said = log.read().lower()
+        return b"eaddrinuse" in said or b"address already in use" in said
 
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-30:] if self.log.exists() else []
