@@ -1,4 +1,4 @@
-"""What the commands for dead letters share: the filters, who acts, and how they end."""
+"""What the commands for dead letters share: the filters, and who acts."""
 
 import getpass
 from argparse import ArgumentParser, ArgumentTypeError
@@ -6,30 +6,13 @@ from datetime import UTC, datetime, timedelta
 from re import fullmatch
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
+from django.core.management.base import CommandError
 
 from eventbus import declarations
-from eventbus.confirms import SEND_ERRORS
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup
 from eventbus.dead_letters.selection import Selection
 
-UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-class LetterCommand(BaseCommand):
-    """A command over a selection of letters. Exit 2 where a server is away or the question makes no sense."""
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="for machines")
-
-    def execute(self, *args: Any, **options: Any) -> Any:
-        try:
-            return super().execute(*args, **options)
-        except UNREACHABLE as error:
-            message = f"{type(error).__name__}: {error}".strip()
-            raise CommandError(f"{message}. Are the servers running?", returncode=2) from error
 
 
 def add_filters(parser: ArgumentParser) -> None:

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             ) from drift
         except BROKER_ERRORS as error:
             raise CommandError(
-                f"No broker at {Connection(settings.BROKER_URL).as_uri()}: {error}. Is it running?"
+                f"No broker at {Connection(settings.BROKER_URL).as_uri()}: {error}. Is it running?", returncode=2
             ) from error
         for fill in note_subscriptions():
             self.stderr.write(f"{fill.consumer} is new: worker_dead_letters sends it {fill.total} archived events.")

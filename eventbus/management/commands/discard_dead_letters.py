@@ -5,10 +5,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from eventbus.dead_letters.services import discard
-from eventbus.management.dead_letter_options import LetterCommand, actor, add_filters, require_filter, selection
+from eventbus.management.bus_command import BusCommand
+from eventbus.management.dead_letter_options import actor, add_filters, require_filter, selection
 
 
-class Command(LetterCommand):
+class Command(BusCommand):
     help = (
         "Gives dead letters up for good, with a reason. They can still be read until they are dropped. "
         "Exit 0; 1 if no letter matches; 2 if the database is away or the filters make no sense."

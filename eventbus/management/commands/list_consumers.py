@@ -8,10 +8,10 @@ from rich.table import Table
 
 from eventbus.contracts import Event
 from eventbus.listeners import Heard, Listener, by_event, listeners
-from eventbus.management.dead_letter_options import LetterCommand
+from eventbus.management.bus_command import BusCommand
 
 
-class Command(LetterCommand):
+class Command(BusCommand):
     help = (
         "Shows who listens to what, as the code declares it: each consumer, since when it listens, when it last heard "
         "something, its dead letters and how far its fill from the archive is; then each event and who listens to it. "

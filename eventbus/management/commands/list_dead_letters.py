@@ -9,10 +9,11 @@ from rich.table import Table
 from eventbus.dead_letters import queries
 from eventbus.dead_letters.models import DeadLetterGroup, LetterState, Replay
 from eventbus.dead_letters.queries import COUNT_LIMIT
-from eventbus.management.dead_letter_options import LetterCommand, add_filters, selection
+from eventbus.management.bus_command import BusCommand
+from eventbus.management.dead_letter_options import add_filters, selection
 
 
-class Command(LetterCommand):
+class Command(BusCommand):
     help = (
         "Lists dead letters, the oldest first; with --groups the groups of like failures, with --replays the replays. "
         "Without --state only open letters. Exit 0, also where there is none; 2 if the database is away."

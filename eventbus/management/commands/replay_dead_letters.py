@@ -17,9 +17,9 @@ from eventbus.dead_letters.models import Replay, ReplayState
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.trial import NotTried, Trial, try_letter
 from eventbus.leased_runs import Refused
+from eventbus.management.bus_command import BusCommand
 from eventbus.management.commands.show_dead_letter import trial_lines
 from eventbus.management.dead_letter_options import (
-    LetterCommand,
     actor,
     add_filters,
     fraction,
@@ -29,7 +29,7 @@ from eventbus.management.dead_letter_options import (
 )
 
 
-class Command(LetterCommand):
+class Command(BusCommand):
     help = (
         "Sends dead letters back to the one consumer that could not process them: one letter, then ten, then the rest, "
         "and stops when too many fail again. What to send is decided at the start; what fails later is not in it. "

@@ -17,12 +17,13 @@ from eventbus.event_replays.models import EventReplay, RunState
 from eventbus.event_replays.runs import Plan
 from eventbus.event_replays.selection import Selection, WrongSelection
 from eventbus.leased_runs import Refused
-from eventbus.management.dead_letter_options import LetterCommand, actor, moment, rate
+from eventbus.management.bus_command import BusCommand
+from eventbus.management.dead_letter_options import actor, moment, rate
 
 LISTED = 50
 
 
-class Command(LetterCommand):
+class Command(BusCommand):
     help = (
         "Sends archived events to one consumer that has not handled them. What it has handled is left out, and so are "
         "its dead letters. Live events go first: no more than a few hundred of the replay wait in the queue at once. "

@@ -8,10 +8,10 @@ from django.core.management.base import CommandError
 from eventbus.dead_letters import queries
 from eventbus.dead_letters.models import DeadLetter
 from eventbus.dead_letters.trial import NotTried, Trial, try_letter
-from eventbus.management.dead_letter_options import LetterCommand
+from eventbus.management.bus_command import BusCommand
 
 
-class Command(LetterCommand):
+class Command(BusCommand):
     help = (
         "Shows one dead letter: error, traceback, attempts, payload, replays. With --try it also runs the handler on "
         "the letter in a transaction that is rolled back, and shows what it would have done or how it fails. Exit 0; "

@@ -4,23 +4,25 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Column, Table
 
 from eventbus import invariants, ledger
 from eventbus.confirms import SEND_ERRORS
+from eventbus.management.bus_command import BusCommand
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
     help = (
         "Checks the invariants of the whole pipeline over the whole database and names each violation. Run it when "
         "outbox and queues are empty (`bus_status --drained --wait 60`): what is on its way counts as not handled yet. "
-        "With --repair, sends what a consumer misses to it again from the archive. Exit 0 if all hold, 1 if not."
+        "With --repair, sends what a consumer misses to it again from the archive. Exit 0 if all hold, 1 if not, 2 if "
+        "a server is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="for machines")
+        super().add_arguments(parser)
         parser.add_argument("--repair", action="store_true", help="send what a consumer misses to it again")
         parser.add_argument("--dry-run", action="store_true", help="with --repair: only say how many would be sent")
 

@@ -2,13 +2,12 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from eventbus.management.bus_command import BusCommand
 from inventory.invariants import unlike_their_history
 from inventory.openings import open_histories
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
     help = (
         "Finds the products whose stock is not what their history says, and lets their history begin anew, with what "
         "the stock is now. For after an upgrade during which workers of the old version still changed stock without "
@@ -17,7 +16,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="for machines")
+        super().add_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="only say which products, at most the first 1,000")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,0 +1,25 @@
+"""What the commands of the bus share: --json, and how they end where a server is away."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+
+from eventbus.confirms import SEND_ERRORS
+
+UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
+
+
+class BusCommand(BaseCommand):
+    """A command that asks the servers. Exit 2 where one of them is away or the question makes no sense."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="for machines")
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute(*args, **options)
+        except UNREACHABLE as error:
+            message = f"{type(error).__name__}: {error}".strip()
+            raise CommandError(f"{message}. Are the servers running?", returncode=2) from error
