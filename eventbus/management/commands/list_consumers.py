@@ -3,11 +3,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
-from rich.table import Table
 
 from eventbus.contracts import Event
-from eventbus.listeners import Heard, Listener, by_event, listeners
+from eventbus.listeners import Listener, by_event, listeners
 from eventbus.management.bus_command import BusCommand
 
 
@@ -31,28 +29,25 @@ class Command(BusCommand):
             found = {"consumers": [each.as_json() for each in consumers], "events": [each.as_json() for each in events]}
             self.stdout.write(json.dumps(found))
             return
-        console = Console(file=self.stdout)  # type: ignore[arg-type]
-        console.print(consumer_table(consumers))
-        console.print(event_table(events))
+        for each in consumers:
+            self.stdout.write(heading(each), self.style.MIGRATE_HEADING)
+            for line in details(each):
+                self.stdout.write(f"    {line}")
+        self.stdout.write("")
+        for event in events:
+            nobody = "nobody" if event.announced else "nobody: it is not announced, but its own app's history"
+            self.stdout.write(f"{event.routing_key}  ->  {', '.join(event.consumers) or nobody}")
 
 
-def consumer_table(consumers: list[Listener]) -> Table:
-    table = Table("consumer", "listens to", "last heard", "what it asks for, and how it is doing", show_lines=True)
-    table.columns[0].no_wrap, table.columns[1].overflow = True, "fold"
-    for each in consumers:
-        heard = f"{each.heard_at:%Y-%m-%d %H:%M}" if each.heard_at else "never"
-        table.add_row(
-            f"{each.name}\nGONE" if each.is_gone else each.name,
-            "\n".join(each.routing_keys),
-            f"{heard}\nQUIET" if each.is_quiet else heard,
-            "\n".join(details(each)),
-        )
-    return table
+def heading(each: Listener) -> str:
+    """The consumer's name, and what is wrong with it."""
+    return each.name + ("  GONE" if each.is_gone else "") + ("  QUIET" if each.is_quiet else "")
 
 
 def details(each: Listener) -> list[str]:
     """What there is to say of a consumer, line by line."""
-    lines = [f"listens since {each.since}"]
+    lines = [f"listens to {', '.join(each.routing_keys)}, since {each.since}"]
+    lines.append(f"last heard {each.heard_at:%Y-%m-%d %H:%M}" if each.heard_at else "has heard nothing yet")
     if each.declared:
         retry = each.declared.retry
         delays = ", ".join(map(str, retry.delays))
@@ -63,11 +58,3 @@ def details(each: Listener) -> list[str]:
     if each.dead_letters:
         lines.append(f"{each.dead_letters} dead letters")
     return lines
-
-
-def event_table(events: list[Heard]) -> Table:
-    table = Table("event", "who listens")
-    for each in events:
-        nobody = "nobody" if each.announced else "(not announced: its own app's history)"
-        table.add_row(each.routing_key, "\n".join(each.consumers) or nobody)
-    return table

@@ -149,7 +149,7 @@ class Command(BusCommand):
             row = [sum(found.values()), found.get("handled", 0), found.get("dead", 0), found.get("outbox", 0), sent]
             table.add_row(kind, *map(str, row))
         table.columns[0].overflow = "fold"
-        Console(file=self.stdout).print(table)  # type: ignore[arg-type]
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
         self.stdout.write(f"Would send {plan.total} events to {plan.consumer.name}.")
         if counts["dead"]:
             self.stdout.write(f"Its dead letters are sent by `replay_dead_letters --consumer {plan.consumer.name}`.")
@@ -168,7 +168,7 @@ class Command(BusCommand):
             lines = [replay.consumer, f"{replay.created_at:%Y-%m-%d %H:%M} by {replay.created_by}", replay.note]
             sent = f"{replay.sent} of {replay.total}"
             table.add_row(str(replay.pk), "\n".join(filter(None, lines)), replay.state, sent)
-        Console(file=self.stdout).print(table)  # type: ignore[arg-type]
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def progress_bar(quiet: bool) -> Progress:
