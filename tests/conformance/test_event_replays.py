@@ -89,6 +89,7 @@ def test_a_consumer_that_begins_at_the_beginning_has_each_effect_once(live_bus: 
         # The relay declares it first, as may happen in a release: there is no subscription yet.
         live_bus.kill9("relay")
         live_bus.start("relay", LATECOMER=late)
+        live_bus.wait_for(lambda: late in {queue["name"] for queue in live_bus.management("queues")}, "the queue")
         live_bus.wait_for(lambda: live_bus.wire.ready(late) > 0, "the queue to fill")
         live_bus.manage("declare_topology", LATECOMER=late)
         fill = EventReplay.objects.get()

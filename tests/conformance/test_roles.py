@@ -45,9 +45,10 @@ CHANGES = ("UPDATE {} SET type = 'x'", "DELETE FROM {}", "TRUNCATE {}")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallPostgres]:
     """Here the application role has done its work, with no more rights than the page gives it."""
     home = tmp_path_factory.mktemp("roles")
-    # The server runs as another user, who must get there.
-    for folder in (home, home.parent, home.parent.parent):
-        folder.chmod(0o755)
+    # The server runs as another user, who must get there, through the folders that pytest made.
+    for folder in (home, *home.parents):
+        if folder.stat().st_uid == os.geteuid() and folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)
     postgres = SmallPostgres(home)
     postgres.create()
     try:
