@@ -1,11 +1,10 @@
 """The read models over REST, for staff: they tell of all channels."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from rest_framework import exceptions
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +13,7 @@ from rest_framework.views import APIView
 
 from analytics import queries
 from analytics.queries import Range
-from eventbus.api_tools import in_words
+from eventbus.api_tools import asked
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 800
@@ -28,7 +27,6 @@ def _day(text: str) -> date:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-M = TypeVar("M", bound=BaseModel)
 
 
 class Days(BaseModel):
@@ -41,8 +39,8 @@ class Days(BaseModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        asked = self.range()
-        if not 0 <= (asked.last - asked.first).days < MOST_DAYS:
+        days = self.range()
+        if not 0 <= (days.last - days.first).days < MOST_DAYS:
             raise ValueError(f"from is not after to, and at most {MOST_DAYS} days before it")
         return self
 
@@ -73,34 +71,27 @@ class HistoryPage(BaseModel):
 class StaffView(APIView):
     permission_classes = (IsAdminUser,)
 
-    def asked(self, model: type[M]) -> M:
-        """The query, checked. Raises ParseError."""
-        try:
-            return model.model_validate(self.request.query_params.dict())
-        except ValidationError as error:
-            raise exceptions.ParseError(in_words(error)) from None
-
 
 class SalesByDayView(StaffView):
     def get(self, request: Request) -> Response:
         """What happened to orders, day by day."""
-        asked = self.asked(Sales)
-        return Response({"results": queries.sales_by_day(asked.range(), asked.currency)})
+        query = asked(Sales, request)
+        return Response({"results": queries.sales_by_day(query.range(), query.currency)})
 
 
 class SalesByProductView(StaffView):
     def get(self, request: Request) -> Response:
         """What was sold most."""
-        asked = self.asked(ProductSales)
-        return Response({"results": queries.top_products(asked.range(), asked.currency, limit=asked.limit)})
+        query = asked(ProductSales, request)
+        return Response({"results": queries.top_products(query.range(), query.currency, limit=query.limit)})
 
 
 class CustomerOrdersView(StaffView):
     def get(self, request: Request, customer_id: str) -> Response:
         """A customer's orders, newest first."""
-        asked = self.asked(HistoryPage)
-        found = queries.orders_of_customer(customer_id, limit=asked.limit + 1, before=asked.before)
-        page, more = found[: asked.limit], len(found) > asked.limit
+        query = asked(HistoryPage, request)
+        found = queries.orders_of_customer(customer_id, limit=query.limit + 1, before=query.before)
+        page, more = found[: query.limit], len(found) > query.limit
         return Response({"results": page, "next": self._link(page[-1]["orderId"]) if more else None})
 
     def _link(self, order_id: Any) -> str:
@@ -110,5 +101,5 @@ class CustomerOrdersView(StaffView):
 class FulfilmentView(StaffView):
     def get(self, request: Request) -> Response:
         """How long the orders of these days took, in seconds."""
-        asked = self.asked(Days).range()
-        return Response({"from": asked.first, "to": asked.last, **queries.fulfilment(asked)})
+        days = asked(Days, request).range()
+        return Response({"from": days.first, "to": days.last, **queries.fulfilment(days)})

@@ -2,11 +2,14 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from rest_framework import exceptions
+from rest_framework.request import Request
+
+M = TypeVar("M", bound=BaseModel)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,9 +37,13 @@ def by_field(error: ValidationError) -> dict[str, list[exceptions.ErrorDetail]]:
     return found
 
 
-def in_words(error: ValidationError) -> str:
-    """What is wrong with a query, in a sentence or more."""
-    return " ".join(f"{'.'.join(map(str, each['loc'])) or 'query'}: {each['msg']}." for each in error.errors())
+def asked(model: type[M], request: Request) -> M:
+    """The query of a request as this model. Raises a ParseError that says in words what is wrong with it."""
+    try:
+        return model.model_validate(request.query_params.dict())
+    except ValidationError as error:
+        words = (f"{'.'.join(map(str, each['loc'])) or 'query'}: {each['msg']}." for each in error.errors())
+        raise exceptions.ParseError(" ".join(words)) from None
 
 
 def check_key(key: str | None) -> str | None:

@@ -18,7 +18,7 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from eventbus import streams
-from eventbus.api_tools import PointInTime, Refusal, by_field, check_key, in_words
+from eventbus.api_tools import PointInTime, Refusal, asked, by_field, check_key
 from eventbus.context import Cause, acting, current_cause
 from inventory import past, queries, services
 from inventory.events import PRINTABLE, Counted, Quantity, Reason
@@ -69,16 +69,13 @@ class StockList(APIView):
     """The stock of every product, by product id."""
 
     def get(self, request: Request) -> Response:
-        try:
-            asked = PageQuery.model_validate(request.query_params.dict())
-        except ValidationError as error:
-            raise exceptions.ParseError(in_words(error)) from None
-        page = queries.stock_page(**asked.model_dump())
+        query = asked(PageQuery, request)
+        page = queries.stock_page(**query.model_dump())
         return Response(
             {
                 "results": [as_json(stock) for stock in page.rows],
-                "next": self._link("after", page.next_after, asked.limit),
-                "previous": self._link("before", page.previous_before, asked.limit),
+                "next": self._link("after", page.next_after, query.limit),
+                "previous": self._link("before", page.previous_before, query.limit),
             }
         )
 
@@ -93,12 +90,9 @@ class StockDetail(APIView):
     """The stock of one product, as it is or as it was. Its ETag is what a count has to match."""
 
     def get(self, request: Request, product_id: str) -> Response:
-        try:
-            asked = PointInTime.model_validate(request.query_params.dict())
-        except ValidationError as error:
-            raise exceptions.ParseError(in_words(error)) from None
-        if asked.as_of is not None:
-            return Response(past_as_json(product_id, asked.as_of))
+        moment = asked(PointInTime, request).as_of
+        if moment is not None:
+            return Response(past_as_json(product_id, moment))
         found = queries.stock_now(product_id)
         if found is None:
             raise Http404
@@ -111,8 +105,8 @@ class StaffAction(APIView):
 
     permission_classes = (IsAdminUser,)
 
-    def answer(self, request: Request, asked: Sequence[Any], act: Callable[[], Stock]) -> HttpResponse:
-        """Act in the caller's name; `asked` is all that tells this request from another one."""
+    def answer(self, request: Request, told: Sequence[Any], act: Callable[[], Stock]) -> HttpResponse:
+        """Act in the caller's name; `told` is all that tells this request from another one."""
         key = check_key(request.headers.get("Idempotency-Key"))
 
         def acted() -> dict[str, Any]:
@@ -123,7 +117,7 @@ class StaffAction(APIView):
         with acting(Cause(current_cause().correlation_id, user_id=str(user_id))):
             if key is None:
                 return Response(acted(), status=HTTPStatus.CREATED)
-            text, replayed = once(user_id=user_id, key=key, request=[request.path, *asked], act=acted)
+            text, replayed = once(user_id=user_id, key=key, request=[request.path, *told], act=acted)
         headers = {"Idempotent-Replayed": "true"} if replayed else {}
         return HttpResponse(text, status=HTTPStatus.CREATED, content_type="application/json", headers=headers)
 
