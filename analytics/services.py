@@ -73,8 +73,8 @@ ADD_TO_PRODUCTS = _adding(
     f""", product_name = CASE WHEN {_NEWER} THEN EXCLUDED.product_name ELSE known.product_name END,
         named_at = greatest(known.named_at, EXCLUDED.named_at)""",
 )
-_LATER = f"""array_position(ARRAY[{", ".join(f"'{kind.upper()}'" for kind in KINDS)}], EXCLUDED.status)
-       > array_position(ARRAY[{", ".join(f"'{kind.upper()}'" for kind in KINDS)}], known.status)"""
+_RANKED = f"ARRAY[{', '.join(repr(kind.upper()) for kind in KINDS)}]"
+_LATER = f"array_position({_RANKED}, EXCLUDED.status) > array_position({_RANKED}, known.status)"
 NOTE_ORDERS = f"""
 INSERT INTO analytics_customerorder AS known
     (order_id, customer_id, status, status_at, created_at, pieces, total_amount, currency)
