@@ -7,16 +7,15 @@ from django.db import connection, transaction
 
 from benchmarks.samples import order_event
 from eventbus.confirms import Outgoing
-from eventbus.contracts import WireFields
+from eventbus.contracts import WIRE_COLUMNS, WireFields
 from eventbus.publishing import publish
 from eventbus.relay import BATCH
 from eventbus.wire import to_message
 from orders.events import OrderCreated
 
-STORED = """
-SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
-       data::text
-FROM event WHERE type = %s ORDER BY id LIMIT %s
+STORED = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE type = %s ORDER BY id LIMIT %s
 """
 
 

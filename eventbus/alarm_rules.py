@@ -7,6 +7,7 @@ from django.db import connection
 
 from eventbus import declarations
 from eventbus.alarms import Seen, rule
+from eventbus.contracts import ROUTING_KEY
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.partitions import first_id_at
 from eventbus.pressure import seconds_since
@@ -14,13 +15,13 @@ from eventbus.status import QueueStatus
 
 # The search for a consumer's oldest event begins where the last one ended, so that it reads what came since and not the
 # archive. A consumer that was never looked at is searched a day back: for what is older there is verify_pipeline.
-OLDEST = """
+OLDEST = f"""
 SELECT s.id, s.consumer, found.id
 FROM (
     SELECT *, coalesce(settled_until, greatest(since, now() - interval '1 day')) AS begins FROM subscription
 ) AS s LEFT JOIN LATERAL (
     SELECT e.id FROM event e
-    WHERE e.type || '.v' || split_part(e.version, '.', 1) = s.routing_key
+    WHERE {ROUTING_KEY} = s.routing_key
       AND e.id >= (lpad(to_hex((extract(epoch FROM s.begins) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
       AND e.id < %s
       AND NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)

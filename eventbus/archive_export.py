@@ -11,21 +11,20 @@ import msgspec
 from django.db import connection, transaction
 
 from eventbus.archive_files import Manifest, Tally, manifest_of
-from eventbus.contracts import WireFields, encode_envelope
+from eventbus.contracts import WIRE_COLUMNS, WireFields, encode_envelope
 from eventbus.partitions import first_id_at
 
 #: Rows that are fetched at once: what bounds the memory.
 CHUNK = 2_000
 
 CHOSEN = """
-FROM event
+FROM event e
 WHERE (%(first)s::uuid IS NULL OR id >= %(first)s) AND (%(end)s::uuid IS NULL OR id < %(end)s)
   AND (%(types)s::text[] = '{}' OR type = ANY(%(types)s))
   AND (%(aggregates)s::text[] = '{}' OR aggregate_id = ANY(%(aggregates)s))
 """
 EXPORT = f"""
-SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
-       data::text
+SELECT {WIRE_COLUMNS}
 {CHOSEN} ORDER BY id
 """
 

@@ -156,6 +156,13 @@ class WireFields:
     data: str
 
 
+#: What a query of the table `event`, called `e`, selects for WireFields(*row).
+WIRE_COLUMNS = """e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
+       e.correlation_id, e.causation_id, e.user_id, e.data::text"""
+#: The routing key of a row of it: what `Event.routing_key` is of a contract.
+ROUTING_KEY = "e.type || '.v' || split_part(e.version, '.', 1)"
+
+
 def rfc3339(moment: datetime) -> str:
     """A UTC moment as RFC 3339 with a `Z`, in microseconds."""
     # strftime takes ten times as long, and the relay does this twice for every event.

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
 
+from eventbus.contracts import ROUTING_KEY
 from eventbus.partitions import first_id_at
 
 #: Where the first look begins.
@@ -13,10 +14,10 @@ LATE = timedelta(minutes=2)
 
 BEGIN = "SELECT min(coalesce(looked_at, %s)) FROM subscription"
 # Both tables by their ids: only the partitions and pages of the last minutes are read.
-HEAR = """
+HEAR = f"""
 UPDATE subscription s SET heard_at = greatest(s.heard_at, h.moment), looked_at = %(now)s
 FROM subscription b LEFT JOIN (
-    SELECT p.consumer, e.type || '.v' || split_part(e.version, '.', 1) AS routing_key, max(p.processed_at) AS moment
+    SELECT p.consumer, {ROUTING_KEY} AS routing_key, max(p.processed_at) AS moment
     FROM processed_event p JOIN event e ON e.id = p.event_id
     WHERE p.event_id >= %(begin)s AND e.id >= %(begin)s AND p.outcome = 'done'
     GROUP BY 1, 2

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from eventbus.confirms import ConfirmingPublisher, Outgoing
-from eventbus.contracts import WireFields
+from eventbus.contracts import ROUTING_KEY, WIRE_COLUMNS, WireFields
 from eventbus.wire import to_message
 
 REPAIR_WINDOW = 500
@@ -21,9 +21,9 @@ FROM_THE_START = UUID(int=0)
 _REPLAYING = """EXISTS (SELECT FROM event_replay r
     WHERE r.consumer = s.consumer AND r.is_fill AND r.state IN ('running', 'paused')
       AND s.routing_key = ANY(r.routing_keys) AND e.id <= r.upto)"""
-_LISTENED = """
+_LISTENED = f"""
 FROM subscription s
-JOIN event e ON s.routing_key = e.type || '.v' || split_part(e.version, '.', 1) AND e.occurred_at >= s.since
+JOIN event e ON s.routing_key = {ROUTING_KEY} AND e.occurred_at >= s.since
 """
 BALANCE = f"""
 SELECT s.consumer,
@@ -39,8 +39,7 @@ LEFT JOIN outbox o ON o.event_id = e.id
 GROUP BY 1, 2
 """
 MISSING = f"""
-SELECT s.consumer, e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
-       e.correlation_id, e.causation_id, e.user_id, e.data::text
+SELECT s.consumer, {WIRE_COLUMNS}
 {_LISTENED}
 WHERE e.id > %s
   AND NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)

@@ -12,7 +12,16 @@ from uuid import UUID
 
 from django.db import connection
 
-from eventbus.contracts import Envelope, Event, InvalidEvent, WireFields, decode, encode_envelope
+from eventbus.contracts import (
+    ROUTING_KEY,
+    WIRE_COLUMNS,
+    Envelope,
+    Event,
+    InvalidEvent,
+    WireFields,
+    decode,
+    encode_envelope,
+)
 from eventbus.declarations import Consumer
 
 # Sorted, so that two batches with the same aggregates cannot deadlock.
@@ -28,13 +37,12 @@ JOIN unnest(%s::text[], %s::text[]) AS t(kind, id) ON p.aggregate_type = kind AN
 WHERE p.consumer = %s ORDER BY kind, id FOR UPDATE OF p
 """
 # A waiting event behind the newest arrival goes along, so the upper bound is the last one that waits or arrives.
-BACKLOG = """
-SELECT e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
-       e.correlation_id, e.causation_id, e.user_id, e.data::text, coalesce(done.outcome, '')
+BACKLOG = f"""
+SELECT {WIRE_COLUMNS}, coalesce(done.outcome, '')
 FROM unnest(%s::text[], %s::text[], %s::int[], %s::int[]) AS t(kind, id, after, upto)
 JOIN event e ON e.aggregate_id = t.id AND e.aggregate_type = t.kind AND e.sequence > t.after
 LEFT JOIN processed_event done ON done.event_id = e.id AND done.consumer = %s
-WHERE e.type || '.v' || split_part(e.version, '.', 1) = ANY(%s) AND (e.sequence <= t.upto OR done.outcome = 'waiting')
+WHERE {ROUTING_KEY} = ANY(%s) AND (e.sequence <= t.upto OR done.outcome = 'waiting')
 ORDER BY e.aggregate_type, e.aggregate_id, e.sequence
 """
 ADVANCE = """

@@ -6,12 +6,11 @@ from typing import Any
 
 from django.db import connection
 
-from eventbus.contracts import WireFields, encode_envelope
+from eventbus.contracts import WIRE_COLUMNS, WireFields, encode_envelope
 
-_OF_AGGREGATE = """
-SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
-       data::text
-FROM event WHERE aggregate_id = %s ORDER BY sequence
+_OF_AGGREGATE = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE aggregate_id = %s ORDER BY sequence
 """
 
 

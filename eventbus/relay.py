@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus import topology
 from eventbus.confirms import SEND_ERRORS, ConfirmingPublisher, connect
-from eventbus.contracts import WireFields
+from eventbus.contracts import WIRE_COLUMNS, WireFields
 from eventbus.failpoints import failpoint
 from eventbus.holding import Claimed, HeldKeys, held_back
 from eventbus.publishing import IDLE_RELAY_LOCK, WAKE_CHANNEL
@@ -31,8 +31,6 @@ INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psy
 #: Seconds after which a relay looks for what another one held back before it died.
 HELD_LOOK = 15.0
 
-_WIRE_FIELDS = """e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
-       e.correlation_id, e.causation_id, e.user_id, e.data::text"""
 # Several relays take different rows. An aggregate of which another relay holds an earlier row is left for the next
 # round, so that its events go out in order; `elsewhere` reads only the rows before the last one claimed.
 CLAIM = f"""
@@ -44,7 +42,7 @@ WITH claimed AS MATERIALIZED (
     WHERE o.held_by IS NULL
       AND o.position < (SELECT max(position) FROM claimed) AND o.position NOT IN (SELECT position FROM claimed)
 )
-SELECT c.position, {_WIRE_FIELDS},
+SELECT c.position, {WIRE_COLUMNS},
        (SELECT h.held_by FROM outbox h WHERE h.aggregate_id = c.aggregate_id AND h.held_by IS NOT NULL
         ORDER BY h.position LIMIT 1)
 FROM claimed c JOIN event e ON e.id = c.event_id
@@ -54,7 +52,7 @@ ORDER BY c.position
 # One relay at a time tries a key, so that the rows it doesn't see are none that another has.
 LOCK_KEY = "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))"
 CLAIM_HELD = f"""
-SELECT o.position, {_WIRE_FIELDS}, NULL
+SELECT o.position, {WIRE_COLUMNS}, NULL
 FROM outbox o JOIN event e ON e.id = o.event_id
 WHERE o.held_by = %s AND NOT EXISTS (
     SELECT FROM outbox h WHERE h.aggregate_id = o.aggregate_id AND h.held_by <> o.held_by AND h.position < o.position

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from eventbus.contracts import WireFields
+from eventbus.contracts import ROUTING_KEY, WIRE_COLUMNS, WireFields
 from eventbus.leased_runs import execute
 
 #: Rows that one window looks at, whatever few of them it wants: a rare type must not make one statement run for long.
 LOOK_AT = 5_000
 
 NEWEST = "SELECT id FROM event ORDER BY id DESC LIMIT 1"
-_KEY = "e.type || '.v' || split_part(e.version, '.', 1)"
 # An event in the outbox is sent as well: the relay may have published it before the consumer's queue was bound, and not
 # forgotten it yet.
 _SETTLED = "EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = %(consumer)s)"
@@ -28,20 +27,19 @@ SELECT e.type,
 FROM event e
 LEFT JOIN processed_event p ON p.event_id = e.id AND p.consumer = %(consumer)s
 LEFT JOIN outbox o ON o.event_id = e.id
-WHERE e.id > %(after)s AND e.id <= %(upto)s AND {_KEY} = ANY(%(keys)s) {{narrow}}
+WHERE e.id > %(after)s AND e.id <= %(upto)s AND {ROUTING_KEY} = ANY(%(keys)s) {{narrow}}
 GROUP BY 1, 2 ORDER BY 1, 2
 """
-COUNT_ALL = f"SELECT count(*) FROM event e WHERE e.id <= %s AND {_KEY} = ANY(%s)"
+COUNT_ALL = f"SELECT count(*) FROM event e WHERE e.id <= %s AND {ROUTING_KEY} = ANY(%s)"
 BOUNDARY = f"""
 SELECT id FROM (
     SELECT e.id FROM event e WHERE e.id > %(after)s AND e.id <= %(upto)s {{narrow}} ORDER BY e.id LIMIT {LOOK_AT}
 ) AS looked_at ORDER BY id DESC LIMIT 1
 """
 WINDOW = f"""
-SELECT e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
-       e.correlation_id, e.causation_id, e.user_id, e.data::text
+SELECT {WIRE_COLUMNS}
 FROM event e
-WHERE e.id > %(after)s AND e.id <= %(boundary)s AND {_KEY} = ANY(%(keys)s) {{narrow}}
+WHERE e.id > %(after)s AND e.id <= %(boundary)s AND {ROUTING_KEY} = ANY(%(keys)s) {{narrow}}
   AND NOT {_SETTLED} AND NOT {_DEAD_LETTER}
 ORDER BY e.id LIMIT %(limit)s
 """

@@ -13,8 +13,9 @@ from eventbus.context import new_id
 from eventbus.declarations import Consumer
 from eventbus.event_replays import archive
 from eventbus.event_replays.models import EventReplay, RunState
-from eventbus.event_replays.selection import FIRST_ID, Selection, WrongSelection
+from eventbus.event_replays.selection import Selection, WrongSelection
 from eventbus.leased_runs import move_run
+from eventbus.ledger import FROM_THE_START
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def start_fill(consumer: Consumer, keys: Sequence[str]) -> EventReplay | None:
         created_by="declare_topology",
         selection={},
         routing_keys=list(keys),
-        position=FIRST_ID,
+        position=FROM_THE_START,
         upto=upto,
         total=total,
     )

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from eventbus.contracts import Event
 from eventbus.declarations import Consumer
+from eventbus.ledger import FROM_THE_START
 from eventbus.partitions import first_id_at
-
-FIRST_ID = UUID(int=0)
 
 
 class WrongSelection(Exception):
@@ -47,7 +46,7 @@ class Selection:
     @property
     def after(self) -> UUID:
         """The id behind which the selection begins."""
-        return UUID(int=first_id_at(self.since).int - 1) if self.since else FIRST_ID
+        return UUID(int=first_id_at(self.since).int - 1) if self.since else FROM_THE_START
 
     def before(self, newest: UUID) -> UUID:
         """The last id that the selection may hold, of an archive whose newest event is this."""

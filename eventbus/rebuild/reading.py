@@ -14,18 +14,17 @@ from uuid import UUID
 import msgspec
 from pydantic import ValidationError
 
-from eventbus.contracts import Envelope, Event, InvalidEvent, Metadata, WireFields, contract_of, explain
+from eventbus.contracts import ROUTING_KEY, Envelope, Event, InvalidEvent, Metadata, WireFields, contract_of, explain
 from eventbus.declarations import Consumer
 from eventbus.rebuild.copies import Copy
 from eventbus.rebuild.tables import rows
 
-_KEY = "e.type || '.v' || split_part(e.version, '.', 1)"
-IS_MINE = f"e.type = ANY(%(types)s) AND {_KEY} = ANY(%(keys)s)"
+IS_MINE = f"e.type = ANY(%(types)s) AND {ROUTING_KEY} = ANY(%(keys)s)"
 # Scalar subqueries look each event up by its key; a join may be planned as a hash of the whole inbox, for each window.
 CANDIDATES = f"""
 SELECT e.*,
     (SELECT p.outcome FROM processed_event p WHERE p.event_id = e.id AND p.consumer = %(consumer)s) AS outcome,
-    (SELECT s.since FROM subscription s WHERE s.consumer = %(consumer)s AND s.routing_key = {_KEY}) AS since
+    (SELECT s.since FROM subscription s WHERE s.consumer = %(consumer)s AND s.routing_key = {ROUTING_KEY}) AS since
 """
 IS_DUE = "coalesce(c.outcome = 'done', c.since IS NULL OR c.occurred_at < c.since)"
 # Searched by id and type alone. The planner takes any further condition for a rare one, and would rather sort the whole
@@ -37,7 +36,7 @@ FROM (
     {CANDIDATES} FROM (
         SELECT w.*, lead(w.id) OVER (ORDER BY w.id) IS NULL AS is_last
         FROM (
-            SELECT e.*, {_KEY} <> ALL(%(keys)s)
+            SELECT e.*, {ROUTING_KEY} <> ALL(%(keys)s)
                 OR (SELECT true FROM {{applied}} a WHERE a.event_id = e.id) IS NOT NULL AS is_other
             {{source}}
         ) w

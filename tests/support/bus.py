@@ -16,7 +16,7 @@ from django.db import connection
 from psycopg import sql
 
 from eventbus import ledger
-from eventbus.contracts import WireFields
+from eventbus.contracts import WIRE_COLUMNS, WireFields
 from eventbus.wire import to_message
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Process
@@ -219,8 +219,7 @@ class LiveBus:
 
     def outgoing(self, event_ids: Sequence[UUID]) -> list[Letter]:
         """Archived events as the messages that the relay would make of them."""
-        columns = "id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id"
-        rows = self.query(f"SELECT {columns}, user_id, data::text FROM event WHERE id = ANY(%s)", list(event_ids))
+        rows = self.query(f"SELECT {WIRE_COLUMNS} FROM event e WHERE e.id = ANY(%s)", list(event_ids))
         messages = [to_message(WireFields(*row)) for row in rows]
         return [
             Letter(
