@@ -16,12 +16,6 @@ FOLDER = Path(__file__).resolve().parents[1] / "fixtures/events"
 SUMS = FOLDER / "SHA256SUMS"
 COMMAND = "python -m tests.support.event_fixtures"
 
-OLDEST = """
-SELECT id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id, user_id,
-       data::text
-FROM event WHERE type = %s AND version = %s ORDER BY id LIMIT %s
-"""
-
 
 def file_of(event_type: str, version: str) -> Path:
     """Where the samples of a contract's version are, one envelope a line."""
@@ -63,10 +57,11 @@ def write(event_type: str, version: str, *, count: int) -> bool:
     """Keep the oldest events of this contract, as they go on the wire; returns whether there were any."""
     from django.db import connection
 
-    from eventbus.contracts import WireFields, encode_envelope
+    from eventbus.contracts import WIRE_COLUMNS, WireFields, encode_envelope
 
+    oldest = f"SELECT {WIRE_COLUMNS} FROM event e WHERE type = %s AND version = %s ORDER BY id LIMIT %s"
     with connection.cursor() as cursor:
-        cursor.execute(OLDEST, [event_type, version, count])
+        cursor.execute(oldest, [event_type, version, count])
         lines = [encode_envelope(WireFields(*row)) + b"\n" for row in cursor.fetchall()]
     if not lines:
         return False
