@@ -6,7 +6,7 @@ pytestmark = pytest.mark.live
 
 
 def test_the_worker_of_the_small_consumers_runs_although_there_are_none(live_bus: LiveBus) -> None:
-    live_bus.start("worker consumers", DJANGO_SETTINGS_MODULE="tests.empty_folder_settings")
+    live_bus.restart("worker consumers", DJANGO_SETTINGS_MODULE="tests.empty_folder_settings")
     assert live_bus["worker consumers"].is_alive
     live_bus.term("worker consumers")
 

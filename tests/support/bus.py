@@ -146,10 +146,10 @@ class LiveBus:
         """Start those of the processes that do not run."""
         self.start(*[name for name in names if name not in self.processes or not self.processes[name].is_alive])
 
-    def restart(self, *names: str, failpoint: str = "") -> None:
+    def restart(self, *names: str, failpoint: str = "", **env: str) -> None:
         """Kill processes where they still run, and start them, now with or without a failpoint."""
         self.kill9(*(name for name in names if name in self.processes))
-        self.start(*names, failpoint=failpoint)
+        self.start(*names, failpoint=failpoint, **env)
 
     def kill9(self, *names: str) -> None:
         for name in names:
