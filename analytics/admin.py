@@ -14,7 +14,7 @@ from analytics import queries
 from analytics.charts import Series, chart
 from analytics.models import KINDS, CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
 from analytics.queries import PERCENTS, STAGES, Range
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
+from eventbus.admin import ReadOnlyAdmin, by_uuid
 
 PERIODS = (7, 30, 90, 365)
 PRODUCTS_SHOWN = 20

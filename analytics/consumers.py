@@ -5,26 +5,26 @@ from collections.abc import Sequence
 from analytics import services
 from analytics.models import CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
 from analytics.services import Fact, Line
-from eventbus.declarations import consumer
+from eventbus import consumer
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 
 OrderEvent = OrderCreated | OrderConfirmed | OrderRejected | OrderCancelled | OrderShipped
 ALL = (OrderCreated, OrderConfirmed, OrderRejected, OrderCancelled, OrderShipped)
 
 
-@consumer("analytics.sales_by_day", on=ALL, takes_list=True, start="beginning", projects=[SalesByDay])
+@consumer("analytics.sales_by_day", on=ALL, batched=True, start="beginning", tables=[SalesByDay])
 def sales_by_day(events: Sequence[OrderEvent]) -> None:
     """Orders and amounts by day."""
     services.add_to_days([as_fact(event) for event in events])
 
 
-@consumer("analytics.sales_by_product", on=ALL, takes_list=True, start="beginning", projects=[SalesByProduct])
+@consumer("analytics.sales_by_product", on=ALL, batched=True, start="beginning", tables=[SalesByProduct])
 def sales_by_product(events: Sequence[OrderEvent]) -> None:
     """Pieces and amounts by product and day."""
     services.add_to_products([as_fact(event) for event in events])
 
 
-@consumer("analytics.customer_orders", on=ALL, takes_list=True, start="beginning", projects=[CustomerOrder])
+@consumer("analytics.customer_orders", on=ALL, batched=True, start="beginning", tables=[CustomerOrder])
 def customer_orders(events: Sequence[OrderEvent]) -> None:
     """Each customer's orders."""
     services.note_orders([as_fact(event) for event in events])
@@ -33,9 +33,9 @@ def customer_orders(events: Sequence[OrderEvent]) -> None:
 @consumer(
     "analytics.fulfilment",
     on=[OrderCreated, OrderConfirmed, OrderShipped],
-    takes_list=True,
+    batched=True,
     start="beginning",
-    projects=[Fulfilment],
+    tables=[Fulfilment],
 )
 def fulfilment(events: Sequence[OrderCreated | OrderConfirmed | OrderShipped]) -> None:
     """How long an order takes."""

@@ -3,7 +3,7 @@ from dataclasses import replace
 from django.apps import AppConfig
 from django.conf import settings
 
-from eventbus.declarations import registry
+from eventbus.consumer import CONSUMERS
 
 
 class BenchmarksConfig(AppConfig):
@@ -14,5 +14,5 @@ class BenchmarksConfig(AppConfig):
 
     def ready(self) -> None:
         if settings.BENCH_BATCH:
-            for name, declared in registry.items():
-                registry[name] = replace(declared, batch=settings.BENCH_BATCH)
+            for name, declared in CONSUMERS.items():
+                CONSUMERS[name] = replace(declared, batch=settings.BENCH_BATCH)

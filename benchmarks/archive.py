@@ -6,11 +6,11 @@ from dataclasses import replace
 from django.db import connection, transaction
 
 from benchmarks.samples import order_event
-from eventbus.confirms import Outgoing
-from eventbus.contracts import WIRE_COLUMNS, WireFields
-from eventbus.publishing import publish
-from eventbus.relay import BATCH
-from eventbus.wire import to_message
+from eventbus import publish
+from eventbus.broker.message import to_message
+from eventbus.broker.publisher import Outgoing
+from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.relay.relay import BATCH
 from orders.events import OrderCreated
 
 STORED = f"""

@@ -14,7 +14,7 @@ from django.db import connection
 
 from benchmarks.measure import Result, alternate, percentile
 from benchmarks.web import token, web_server
-from eventbus.partitions import ensure_partitions, month_start
+from eventbus.archive.partitions import ensure_partitions, month_start
 from inventory.history import Quantities
 from inventory.past import stock_as_of
 from inventory.snapshots import make_snapshots

@@ -7,20 +7,21 @@ from typing import Any
 from amqp import NotFound
 from django.conf import settings
 
-from eventbus import topology
-from eventbus.confirms import ConfirmingPublisher, Outgoing, connect
-from eventbus.relay import BATCH
+from eventbus.broker import topology
+from eventbus.broker.connection import connect
+from eventbus.broker.publisher import ConfirmingPublisher, Outgoing
+from eventbus.relay.relay import BATCH
 
 
 @contextmanager
 def channel() -> Iterator[Any]:
-    with connect(settings.BROKER_URL) as broker, broker.channel() as opened:
+    with connect(settings.EVENTBUS_BROKER_URL) as broker, broker.channel() as opened:
         yield opened
 
 
 def declare() -> None:
     """Everything that the declared consumers need."""
-    with connect(settings.BROKER_URL) as broker:
+    with connect(settings.EVENTBUS_BROKER_URL) as broker:
         topology.declare(broker)
 
 
@@ -49,7 +50,7 @@ def purge(*queues: str) -> None:
 
 def send(messages: Sequence[Outgoing]) -> None:
     """Publish as the relay does, window by window, all confirmed."""
-    publisher = ConfirmingPublisher(settings.BROKER_URL)
+    publisher = ConfirmingPublisher(settings.EVENTBUS_BROKER_URL)
     for start in range(0, len(messages), BATCH):
         window = messages[start : start + BATCH]
         if len(publisher.send(window)) < len(window):

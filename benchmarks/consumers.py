@@ -8,8 +8,7 @@ from django.db import connection
 
 from benchmarks.events import OrderFanned, OrderSold, OrderTallied
 from benchmarks.models import Sales, Tally
-from eventbus.contracts import Event
-from eventbus.declarations import consumer
+from eventbus import Event, consumer
 
 
 @consumer("bench.tally", on=[OrderTallied])
@@ -22,7 +21,7 @@ def tally(event: OrderTallied) -> None:
 tally_ordered = consumer("bench.tally_ordered", on=[OrderTallied], ordered=True)(tally.handler)
 
 
-@consumer("bench.tally_list", on=[OrderTallied], takes_list=True)
+@consumer("bench.tally_list", on=[OrderTallied], batched=True)
 def tally_list(events: Sequence[OrderTallied]) -> None:
     """Write the same rows set-wise."""
     Tally.objects.bulk_create(
@@ -38,7 +37,7 @@ ON CONFLICT (day) DO UPDATE SET orders = known.orders + EXCLUDED.orders, revenue
 """
 
 
-@consumer("bench.sell", on=[OrderSold], takes_list=True, projects=[Sales])
+@consumer("bench.sell", on=[OrderSold], batched=True, tables=[Sales])
 def sell(events: Sequence[OrderSold]) -> None:
     """Add the orders to their days, set-wise."""
     amounts = defaultdict(list)

@@ -14,8 +14,8 @@ from benchmarks.processes import Running, procfile, running
 from benchmarks.samples import order_event, order_message
 from benchmarks.web import token, web_server
 from benchmarks.work import our_worker
-from eventbus.context import new_id
-from eventbus.partitions import ensure_partitions, month_start
+from eventbus import new_id
+from eventbus.archive.partitions import ensure_partitions, month_start
 from orders.events import OrderConfirmed
 
 CONSUMER = "bench.tally"

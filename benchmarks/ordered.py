@@ -10,7 +10,7 @@ from benchmarks.consume import check
 from benchmarks.events import OrderTallied
 from benchmarks.measure import Result, alternate, ask
 from benchmarks.work import done, our_worker, work_off
-from eventbus.confirms import Outgoing
+from eventbus.broker.publisher import Outgoing
 
 ORDERED, UNORDERED = "bench.tally_ordered", "bench.tally"
 EVENTS_PER_ORDER = 4

@@ -8,7 +8,7 @@ from kombu import Exchange, Queue
 TALLY, RESERVE, CONFIRM = "plain.tally", "plain.reserve", "plain.confirm"
 
 # Not the current one: the web process has the product's own beside it.
-app = Celery("plain", broker=settings.BROKER_URL, set_as_current=False, include=["benchmarks.plain_tasks"])
+app = Celery("plain", broker=settings.EVENTBUS_BROKER_URL, set_as_current=False, include=["benchmarks.plain_tasks"])
 app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,

@@ -14,8 +14,9 @@ from benchmarks.events import OrderSold
 from benchmarks.measure import Result, alternate, ask
 from benchmarks.models import LoopSales, Sales
 from benchmarks.samples import order_event
-from eventbus.contracts import encode_json
-from eventbus.models import Event, Subscription
+from eventbus.archive.models import ArchivedEvent
+from eventbus.contracts.exact_json import encode_json
+from eventbus.subscriptions.models import Subscription
 
 CONSUMER = "bench.sell"
 MEMORY_LIMIT_MB = 200
@@ -99,7 +100,7 @@ def loop(count: int) -> float:
     began = monotonic()
     with transaction.atomic():
         LoopSales.objects.all().delete()
-        for event in Event.objects.filter(type=OrderSold.type).order_by("id")[:count].iterator():
+        for event in ArchivedEvent.objects.filter(type=OrderSold.type).order_by("id")[:count].iterator():
             sales, _ = LoopSales.objects.get_or_create(
                 day=event.occurred_at.date(), defaults={"orders": 0, "revenue": Decimal(0)}
             )

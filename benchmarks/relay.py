@@ -14,9 +14,9 @@ from benchmarks.events import OrderFanned
 from benchmarks.measure import Result, alternate, ask, until
 from benchmarks.processes import Running, procfile, running
 from benchmarks.samples import order_event
-from eventbus.confirms import ConfirmingPublisher, Outgoing
-from eventbus.publishing import publish
-from eventbus.relay import BATCH
+from eventbus import publish
+from eventbus.broker.publisher import ConfirmingPublisher, Outgoing
+from eventbus.relay.relay import BATCH
 
 QUEUES = [f"fan.out_{number}" for number in range(1, 5)]
 MEMORY_LIMIT_MB = 150
@@ -94,7 +94,7 @@ def drain_for(seconds: float, *, waiting: int) -> float:
 
 def pipelined(messages: Sequence[Outgoing]) -> float:
     """Messages per second in the relay's windows, without its database work."""
-    publisher = ConfirmingPublisher(settings.BROKER_URL)
+    publisher = ConfirmingPublisher(settings.EVENTBUS_BROKER_URL)
     publisher.send(messages[:1])
     began = monotonic()
     for start in range(0, len(messages), BATCH):
@@ -107,7 +107,7 @@ def pipelined(messages: Sequence[Outgoing]) -> float:
 
 def one_by_one(messages: Sequence[Outgoing]) -> float:
     """Messages per second where each waits for its confirm, as kombu offers it."""
-    with Connection(settings.BROKER_URL, transport_options={"confirm_publish": True}) as plain:
+    with Connection(settings.EVENTBUS_BROKER_URL, transport_options={"confirm_publish": True}) as plain:
         producer = plain.Producer()
         began = monotonic()
         for message in messages:

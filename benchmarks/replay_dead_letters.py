@@ -14,10 +14,11 @@ from benchmarks.measure import Result, ask, until
 from benchmarks.processes import running
 from benchmarks.samples import order_message
 from benchmarks.work import done, our_worker
-from eventbus.dead_letters.letters import Letter, read_letter
+from eventbus.consumer import CONSUMERS
+from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
-from eventbus.declarations import registry
-from eventbus.retries import Dead, Delivery, dead_message
+from eventbus.worker.delivery import Delivery
+from eventbus.worker.failures import GiveUp, dead_message
 
 CONSUMER = "bench.tally"
 BATCH = 200
@@ -97,11 +98,11 @@ def fill(count: int) -> None:
         cursor.execute("ANALYZE dead_letter, processed_event")
 
 
-def letter() -> Letter:
+def letter() -> DeadMessage:
     """A letter as the worker writes it and the ingester reads it."""
     message = order_message(OrderTallied, CONSUMER)
     assert isinstance(message.body, bytes)
     now = datetime.now(UTC)
     delivery = Delivery(message.body, message.properties["application_headers"], message.properties)
-    dead = dead_message(registry[CONSUMER], delivery, Dead("exhausted"), ConnectionError("The shop is shut."), now)
-    return read_letter(CONSUMER, message.body, dead.properties["application_headers"], dead.properties, now=now)
+    dead = dead_message(CONSUMERS[CONSUMER], delivery, GiveUp("exhausted"), ConnectionError("The shop is shut."), now)
+    return read_message(CONSUMER, message.body, dead.properties["application_headers"], dead.properties, now=now)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from eventbus.confirms import Outgoing
-from eventbus.context import new_id
-from eventbus.contracts import WireFields
-from eventbus.wire import to_message
+from eventbus import new_id
+from eventbus.broker.message import to_message
+from eventbus.broker.publisher import Outgoing
+from eventbus.contracts.rows import WireFields
 from inventory.models import Stock
 from orders.events import OrderCreated
 

@@ -11,7 +11,7 @@ from benchmarks.command import manage
 from benchmarks.events import OrderTallied
 from benchmarks.measure import Result, alternate, ask
 from benchmarks.samples import order_event
-from eventbus.models import Subscription
+from eventbus.subscriptions.models import Subscription
 
 CONSUMERS = ("bench.tally", "bench.tally_list")
 EVENTS_PER_ORDER = 4

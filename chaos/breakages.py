@@ -12,8 +12,10 @@ from django.core.checks.registry import registry
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from eventbus import celery_settings, confirms, inbox, relay, topology
-from eventbus.confirms import ConfirmingPublisher, Outgoing, Unconfirmed
+from eventbus.broker import topology
+from eventbus.broker.publisher import ConfirmingPublisher, Message, Outgoing, Unconfirmed
+from eventbus.relay import relay
+from eventbus.worker import celery_settings, inbox
 
 Breakage = Callable[[], None]
 BREAKAGES: dict[str, Breakage] = {}
@@ -29,7 +31,7 @@ def breakage(name: str) -> Callable[[Breakage], Breakage]:
 
 def apply(name: str) -> None:
     """Build it wrong, in this process. Raises ImproperlyConfigured outside the settings of `script/chaos`."""
-    if not settings.FAILPOINTS_ALLOWED:
+    if not settings.EVENTBUS_FAILPOINTS_ALLOWED:
         raise ImproperlyConfigured("CHAOS_BREAKAGE is set, and only chaos.settings allows it: unset it.")
     if name not in BREAKAGES:
         raise ImproperlyConfigured(f"There is no breakage {name!r}. Known: {', '.join(BREAKAGES)}.")
@@ -63,7 +65,7 @@ def read_on_from_the_last() -> None:
     class Reader(relay.Relay):
         def publish_batch(self) -> int:
             nonlocal last
-            relay.CLAIM = _changed(original, "held_by IS NULL\n", f"held_by IS NULL AND position > {last}\n")
+            relay.CLAIM = _changed(original, "blocked_key IS NULL\n", f"blocked_key IS NULL AND position > {last}\n")
             with connection.cursor() as cursor:
                 cursor.execute("SELECT coalesce(max(position), 0) FROM outbox")
                 ((last_seen,),) = cursor.fetchall()
@@ -200,5 +202,5 @@ def _without_strategy(make: Callable[..., topology.Queue]) -> Callable[..., topo
 
 def _publish(channel: Any, window: Sequence[Outgoing]) -> None:
     for outgoing in window:
-        message = confirms.Message(outgoing.body, delivery_mode=2, **outgoing.properties)
+        message = Message(outgoing.body, delivery_mode=2, **outgoing.properties)
         channel.basic_publish(message, outgoing.exchange, outgoing.routing_key, mandatory=True)

@@ -3,8 +3,7 @@ by the inbox and by their rows."""
 
 from django.db import connection
 
-from eventbus.contracts import Event
-from eventbus.declarations import Retry, consumer
+from eventbus import Event, Retry, consumer
 from orders.events import OrderConfirmed, OrderCreated, OrderRejected
 
 

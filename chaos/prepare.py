@@ -8,13 +8,14 @@ import sys
 
 import django
 
+from eventbus.consumer import CONSUMERS
+
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from eventbus import declarations  # noqa: E402
-from eventbus.models import Subscription  # noqa: E402
+from eventbus.subscriptions.models import Subscription  # noqa: E402
 from inventory.services import receive_stock  # noqa: E402
 from orders.services import create_channel  # noqa: E402
 
@@ -25,7 +26,7 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute(TALLY)
-    for consumer in declarations.registry.values():
+    for consumer in CONSUMERS.values():
         for key in consumer.routing_keys:
             Subscription.objects.get_or_create(consumer=consumer.name, routing_key=key)
     for product_id, quantity in json.load(sys.stdin).items():

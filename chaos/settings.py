@@ -5,7 +5,7 @@ from config.settings import INSTALLED_APPS, env
 
 # Last: what it breaks has been imported by then.
 INSTALLED_APPS = [*INSTALLED_APPS, "chaos"]
-FAILPOINTS_ALLOWED = True
+EVENTBUS_FAILPOINTS_ALLOWED = True
 CHAOS_BREAKAGE = env.str("CHAOS_BREAKAGE", default="")
 #: Seconds; 0 leaves the product's own. Trials cannot wait for half a minute.
 CHAOS_CONFIRM_TIMEOUT = env.float("CHAOS_CONFIRM_TIMEOUT", default=0)

@@ -20,7 +20,7 @@ from psycopg import sql
 
 from chaos.network import Network
 from chaos.waiting import wait_until
-from eventbus import confirms
+from eventbus.broker.connection import connect
 from tests.support.scratch import drop_database
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,7 +188,7 @@ class Stage:
 
     def queues(self, *names: str) -> list[tuple[int, int]]:
         """(messages that wait, consumers) of each queue, asked of itself: the management API lags by seconds."""
-        with confirms.connect(self.broker_url) as broker, broker.channel() as channel:
+        with connect(self.broker_url) as broker, broker.channel() as channel:
             answers = [channel.queue_declare(name, passive=True) for name in names]
             return [(answer.message_count, answer.consumer_count) for answer in answers]
 

@@ -1,4 +1,4 @@
-"""The Celery application. What differs from Celery's defaults, and why, stands in `eventbus.celery_settings`."""
+"""The Celery application. What differs from Celery's defaults, and why, stands in `eventbus.worker.celery_settings`."""
 
 import os
 
@@ -8,9 +8,9 @@ from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from eventbus.celery_settings import CELERY
+from eventbus.worker.celery_settings import CELERY
 
-app = Celery("pipeline", broker=settings.BROKER_URL)
+app = Celery("pipeline", broker=settings.EVENTBUS_BROKER_URL)
 app.conf.update(CELERY)
 app.conf.beat_schedule = {
     # Expires: when no worker runs for a while, old evaluations tell nothing.

@@ -27,7 +27,12 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 PORT = env.int("PORT", default=8000)
-BROKER_URL = env.str("BROKER_URL")
+EVENTBUS_BROKER_URL = env.str("BROKER_URL")
+EVENTBUS_EXCHANGE = "orders"
+EVENTBUS_CELERY_APP = "config.celery.app"
+EVENTBUS_SCHEMA_URL = "/api/v1/schemas"
+EVENTBUS_USER_AGENT = "order-pipeline"
+EVENTBUS_CODE_ROOT = BASE_DIR
 DATABASES = {"default": env.db_url("DATABASE_URL")}
 DATABASES["default"].update(
     # A connection lives as long as its thread; one that broke is dropped after the request that noticed.
@@ -67,7 +72,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "eventbus.middleware.CorrelationMiddleware",
+    "eventbus.recording.correlation.CorrelationMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -144,28 +149,28 @@ EMAIL_TIMEOUT = 8
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.example>")
 
 # Pool processes per consumer group at most, however much concurrency its consumers declare.
-WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 # An order that is still CREATED after so many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # What dead letters say of the code that failed; the image sets it.
-CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
+EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
-DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
-DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
+EVENTBUS_DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
+EVENTBUS_DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
 # How long the archive keeps events, and the inbox what became of them; whole months go.
-ARCHIVE_DAYS = env.int("ARCHIVE_DAYS", default=365)
+EVENTBUS_ARCHIVE_DAYS = env.int("ARCHIVE_DAYS", default=365)
 # A consumer that has heard nothing for so many days is marked as quiet.
-QUIET_DAYS = env.int("QUIET_DAYS", default=7)
+EVENTBUS_QUIET_DAYS = env.int("QUIET_DAYS", default=7)
 # Where each change of an alarm's state is told. Empty: nowhere.
-ALARM_EMAIL = env.list("ALARM_EMAIL", default=[])
-ALARM_WEBHOOK_URL = env.str("ALARM_WEBHOOK_URL", default="")
+EVENTBUS_ALARM_EMAIL = env.list("ALARM_EMAIL", default=[])
+EVENTBUS_ALARM_WEBHOOK_URL = env.str("ALARM_WEBHOOK_URL", default="")
 # Intake answers 503 when the outbox is so far behind: by the age of its oldest event, or by its length.
-OUTBOX_LIMIT_SECONDS = env.int("OUTBOX_LIMIT_SECONDS", default=3_600)
-OUTBOX_LIMIT_ROWS = env.int("OUTBOX_LIMIT_ROWS", default=1_000_000)
+EVENTBUS_OUTBOX_LIMIT_SECONDS = env.int("OUTBOX_LIMIT_SECONDS", default=3_600)
+EVENTBUS_OUTBOX_LIMIT_ROWS = env.int("OUTBOX_LIMIT_ROWS", default=1_000_000)
 # RabbitMQ's consumer_timeout, in seconds, for `manage.py check`: the broker tells it nobody.
-BROKER_CONSUMER_TIMEOUT = env.int("BROKER_CONSUMER_TIMEOUT", default=1_800)
+EVENTBUS_BROKER_CONSUMER_TIMEOUT = env.int("BROKER_CONSUMER_TIMEOUT", default=1_800)
 # Tests kill processes at named points; anywhere else a failpoint is refused.
-FAILPOINTS_ALLOWED = False
+EVENTBUS_FAILPOINTS_ALLOWED = False
 
 LOGGING_CONFIG = None
 configure_logging(

@@ -2,5 +2,5 @@
 
 from config.settings import *  # noqa: F403
 
-FAILPOINTS_ALLOWED = True
+EVENTBUS_FAILPOINTS_ALLOWED = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

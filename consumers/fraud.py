@@ -16,10 +16,8 @@ from django.db import connection, models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
-from eventbus.contracts import Event
-from eventbus.declarations import consumer
-from eventbus.publishing import publish
+from eventbus import Event, consumer, publish
+from eventbus.admin import ReadOnlyAdmin, by_uuid
 from orders.events import OrderCreated
 
 #: From this amount on an order is unusual, by currency. Where there is none, the amount says nothing.
@@ -166,7 +164,7 @@ ORDER BY o.order_id, o.order_id <> a.order_id
 LOOKING_BACK = {Rule.ORDERS: MANY_IN_AN_HOUR, Rule.ADDRESSES: MANY_IN_A_DAY}
 
 
-@consumer("fraud.flag_orders", on=[OrderCreated], takes_list=True, start="beginning")
+@consumer("fraud.flag_orders", on=[OrderCreated], batched=True, start="beginning")
 def flag_orders(events: Sequence[OrderCreated]) -> None:
     """Remember these orders, and flag what is suspicious among them and after them."""
     arrived = {event.order_id: event for event in events}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from django.contrib import admin
 from django.db import connection, models
 
-from eventbus.admin_tools import ReadOnlyAdmin
-from eventbus.declarations import consumer
+from eventbus import consumer
+from eventbus.admin import ReadOnlyAdmin
 from orders.events import OrderShipped
 
 # Not by the amount: sums in several currencies don't add up.
@@ -52,7 +52,7 @@ class LoyaltyAccount(models.Model):
         return next(name for name, points in LEVELS.items() if self.points >= points)
 
 
-@consumer("loyalty.count_points", on=[OrderShipped], takes_list=True, start="beginning", projects=[LoyaltyAccount])
+@consumer("loyalty.count_points", on=[OrderShipped], batched=True, start="beginning", tables=[LoyaltyAccount])
 def count_points(events: Sequence[OrderShipped]) -> None:
     """Credit the customers of these orders."""
     earned = [(event.customer_id, points_of(event), event.envelope.occurred_at) for event in events]

@@ -1,1 +1,35 @@
-"""The engine: contracts, outbox, relay, inbox, retries and dead letters over PostgreSQL, RabbitMQ and Celery."""
+"""The event bus: contracts, outbox, relay, inbox, retries and dead letters over PostgreSQL, RabbitMQ and Celery.
+
+What an app needs is imported from here. What needs Django's models is in four public modules beside it:
+`eventbus.archive`, `eventbus.admin` and `eventbus.testing`. Everything else is private to the bus.
+"""
+
+from eventbus.consumer import Consumer, Retry, consumer
+from eventbus.contracts.event import Contract, Event
+from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict
+from eventbus.ids import new_id
+from eventbus.monitoring.invariants import invariant
+from eventbus.recording.context import acting_as
+from eventbus.recording.publish import publish, publish_with, single_statement
+from eventbus.recording.streams import expect_version, lock_streams
+
+__all__ = [
+    "Consumer",
+    "Contract",
+    "Event",
+    "EventbusError",
+    "InvalidEvent",
+    "PermanentFailure",
+    "Retry",
+    "RetryAfter",
+    "StreamConflict",
+    "acting_as",
+    "consumer",
+    "expect_version",
+    "invariant",
+    "lock_streams",
+    "new_id",
+    "publish",
+    "publish_with",
+    "single_statement",
+]

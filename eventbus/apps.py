@@ -8,9 +8,8 @@ class EventbusConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from eventbus import alarm_rules, checks, discovery, failpoints  # noqa: F401  they register rules and checks
-        from eventbus.dead_letters import checks as checks_of_keys  # noqa: F401
-        from eventbus.rebuild import checks as checks_of_projections  # noqa: F401
+        from eventbus import checks, discovery, failpoints  # noqa: F401  the first registers itself
+        from eventbus.monitoring import bus_invariants, bus_rules  # noqa: F401  both register themselves
 
         failpoints.refuse_where_not_allowed()
         discovery.autodiscover()

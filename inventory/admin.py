@@ -12,8 +12,8 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
-from eventbus.context import Cause, acting, current_cause
+from eventbus.admin import ReadOnlyAdmin, by_uuid
+from eventbus.recording.context import Cause, acting, current_cause
 from inventory import services, stock_pages
 from inventory.events import PRINTABLE
 from inventory.models import Reservation, Stock

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from eventbus.contracts import Event
+from eventbus import Event
 from inventory.events import Shortage
 
 

@@ -17,9 +17,9 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from eventbus import streams
+from eventbus import StreamConflict
 from eventbus.api_tools import PointInTime, Refusal, asked, by_field, check_key
-from eventbus.context import Cause, acting, current_cause
+from eventbus.recording.context import Cause, acting, current_cause
 from inventory import past, queries, services
 from inventory.events import PRINTABLE, Counted, Quantity, Reason
 from inventory.idempotency import once
@@ -153,7 +153,7 @@ class Counts(StaffAction):
             raise Http404 from None
         except services.BelowReserved as error:
             raise Refusal(409, str(error), kind="below-reserved") from None
-        except streams.Moved as error:
+        except StreamConflict as error:
             raise Refusal(412, str(error), kind="stock-moved") from None
 
 

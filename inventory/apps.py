@@ -8,7 +8,7 @@ class InventoryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from eventbus.pruning import before_pruning
+        from eventbus.archive import before_pruning
         from inventory import snapshots
 
         # What is left of a product's stream begins with its stock at the end of what goes.

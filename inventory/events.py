@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from eventbus.contracts import Contract, Event
+from eventbus import Contract, Event
 
 #: What may stand in a line: no NUL, which PostgreSQL refuses, no line breaks, nothing invisible.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
@@ -72,7 +72,7 @@ class StockReserved(
     version="1.0",
     aggregate="product_id",
     aggregate_type="product",
-    announced=False,
+    internal=True,
 ):
     """So much of the product was set aside for an order."""
 
@@ -87,7 +87,7 @@ class StockReleased(
     version="1.0",
     aggregate="product_id",
     aggregate_type="product",
-    announced=False,
+    internal=True,
 ):
     """So much of the product can be sold again: its order was cancelled."""
 
@@ -102,7 +102,7 @@ class StockShipped(
     version="1.0",
     aggregate="product_id",
     aggregate_type="product",
-    announced=False,
+    internal=True,
 ):
     """So much of the product, set aside for an order, has left the house."""
 
@@ -129,7 +129,7 @@ class StockOpened(
     version="1.0",
     aggregate="product_id",
     aggregate_type="product",
-    announced=False,
+    internal=True,
 ):
     """The product's stock was this much. Its history begins here: what was before is told by no event."""
 

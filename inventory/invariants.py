@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import connection
 
-from eventbus.invariants import invariant
+from eventbus import invariant
 from inventory.history import CHANGES, OPENED
 
 # In one pass. A product's history begins at its opening, or at its first event, or, where that is no longer archived,

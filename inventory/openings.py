@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from eventbus.publishing import one_statement, publish
+from eventbus import publish, single_statement
 from inventory.events import StockOpened
 from inventory.invariants import unlike_their_history
 from inventory.models import Stock, StockSnapshot
@@ -15,7 +15,7 @@ def open_histories() -> list[str]:
     """
     opened: list[str] = []
     while found := set(unlike_their_history()) - set(opened):
-        with transaction.atomic(), one_statement():
+        with transaction.atomic(), single_statement():
             # Locked as reservations lock them, in one fixed order.
             rows = Stock.objects.select_for_update().filter(pk__in=found).order_by("pk")
             for stock in rows:

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from django.db import connection
 
-from eventbus.models import Event
-from eventbus.partitions import first_id_at, month_start
+from eventbus.archive import first_id_at
+from eventbus.archive.models import ArchivedEvent
+from eventbus.archive.partitions import month_start
 from inventory.history import CHANGES, CHANGING, NOTHING, OPENED, Quantities, after
 
 #: How far clocks may lie apart.
@@ -153,7 +154,7 @@ def _ids_between(start: datetime | None, place: datetime | int) -> tuple[UUID, U
 class Entry:
     """A line of a product's ledger. `balance` is what the event left; None where history begins only later."""
 
-    event: Event
+    event: ArchivedEvent
     balance: Quantities | None
 
     @property
@@ -165,7 +166,7 @@ class Entry:
 
 def ledger(product_id: str, *, before: int = LAST_SEQUENCE, limit: int) -> list[Entry]:
     """The last movements before that number, newest first, each with the stock that it left. Raises HistoryBroken."""
-    stream = Event.objects.filter(aggregate_type="product", aggregate_id=product_id, sequence__lt=before)
+    stream = ArchivedEvent.objects.filter(aggregate_type="product", aggregate_id=product_id, sequence__lt=before)
     events = list(stream.filter(type__in=CHANGING).order_by("-sequence")[:limit])
     if not events:
         return []

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import connection
 
-from eventbus.invariants import invariant
+from eventbus import invariant
 from inventory.models import Stock
 
 _STOCK_NOW = """

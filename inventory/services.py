@@ -6,10 +6,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from eventbus import streams
-from eventbus.contracts import Event
-from eventbus.declarations import PermanentFailure
-from eventbus.publishing import one_statement, publish
+from eventbus import Event, PermanentFailure, publish, single_statement
+from eventbus.recording import streams
 from inventory.allocation import Decision, Request, Shelf, decide
 from inventory.events import (
     InventoryReleased,
@@ -124,11 +122,11 @@ def correct_stock(*, product_id: str, counted: int, expected: int, reason: str) 
     `expected` is the number of the product's last event when it was counted. Raises UnknownProduct, BelowReserved, and
     streams.Moved where anything happened to the product since.
     """
-    with transaction.atomic(), one_statement():
+    with transaction.atomic(), single_statement():
         stock = Stock.objects.select_for_update().filter(product_id=product_id).first()
         if stock is None:
             raise UnknownProduct(product_id)
-        streams.expect("product", product_id, expected)
+        streams.expect_version("product", product_id, expected)
         if counted < stock.reserved:
             raise BelowReserved(product_id, counted, stock.reserved)
         before = stock.available

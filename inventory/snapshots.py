@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from eventbus.partitions import first_id_at
+from eventbus.archive import first_id_at
 from inventory.history import CHANGES, OPENED
 
 #: Events from one snapshot to the next: with fewer the table grows for nothing, with more they take longer to add up

@@ -13,9 +13,9 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from eventbus import streams
-from eventbus.admin_tools import ReadOnlyAdmin
-from eventbus.context import Cause, acting, current_cause
+from eventbus import StreamConflict
+from eventbus.admin import ReadOnlyAdmin
+from eventbus.recording.context import Cause, acting, current_cause
 from inventory import past, queries, services
 from inventory.events import PRINTABLE
 
@@ -58,7 +58,7 @@ def _count(stock_admin: ReadOnlyAdmin, request: HttpRequest, product_id: str, fo
     except services.BelowReserved as error:
         form.add_error("counted", str(error))
         return False
-    except streams.Moved:
+    except StreamConflict:
         form.add_error(None, "The stock has moved meanwhile. Open the form anew and count again.")
         return False
     stock_admin.log_change(request, stock, f"Counted {counted}: {reason}")

@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
-from eventbus.context import Cause, acting, current_cause
+from eventbus.admin import ReadOnlyAdmin, by_uuid
+from eventbus.recording.context import Cause, acting, current_cause
 from notifications import services
 from notifications.models import Mail
 

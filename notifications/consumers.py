@@ -3,7 +3,7 @@ mail and nothing else."""
 
 from collections.abc import Sequence
 
-from eventbus.declarations import Retry, consumer
+from eventbus import Retry, consumer
 from notifications import letters, services
 from notifications.events import NotificationQueued
 from notifications.letters import Letter
@@ -11,19 +11,19 @@ from notifications.models import Kind, Mail
 from orders.events import OrderConfirmed, OrderRejected, OrderShipped
 
 
-@consumer("notifications.queue_confirmation", on=[OrderConfirmed], concurrency=20, time_limit=10, takes_list=True)
+@consumer("notifications.queue_confirmation", on=[OrderConfirmed], concurrency=20, time_limit=10, batched=True)
 def queue_confirmation(events: Sequence[OrderConfirmed]) -> None:
     """Write to the customer that the order is coming."""
     services.queue_letters([confirmation(event) for event in events])
 
 
-@consumer("notifications.queue_apology", on=[OrderRejected], concurrency=20, time_limit=10, takes_list=True)
+@consumer("notifications.queue_apology", on=[OrderRejected], concurrency=20, time_limit=10, batched=True)
 def queue_apology(events: Sequence[OrderRejected]) -> None:
     """Write to the customer that the order is not coming, and why."""
     services.queue_letters([apology(event) for event in events])
 
 
-@consumer("notifications.queue_tracking", on=[OrderShipped], concurrency=20, time_limit=10, takes_list=True)
+@consumer("notifications.queue_tracking", on=[OrderShipped], concurrency=20, time_limit=10, batched=True)
 def queue_tracking(events: Sequence[OrderShipped]) -> None:
     """Write to the customer that the order is on its way, and how to follow it."""
     services.queue_letters([tracking(event) for event in events])
@@ -36,7 +36,7 @@ def queue_tracking(events: Sequence[OrderShipped]) -> None:
     retry=Retry(times=500, delays=(1, 10, 60), max_age=86_400, give_up_on=(Mail.DoesNotExist,)),
     concurrency=20,
     time_limit=10,
-    outside_effects=True,
+    side_effects=True,
 )
 def deliver_mail(event: NotificationQueued) -> None:
     """Hand a mail to the mail server, at most once."""

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from eventbus.contracts import Event
+from eventbus import Event
 
 
 class NotificationQueued(Event, type="notification.queued", version="1.0", aggregate="mail_id", aggregate_type="mail"):

@@ -11,8 +11,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
-from eventbus.context import new_id
-from eventbus.contracts import Event
+from eventbus import Event, new_id
 from notifications.models import Kind, Mail
 
 SUBJECTS = {

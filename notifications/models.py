@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from eventbus.context import new_id
+from eventbus import new_id
 
 
 class Kind(models.TextChoices):

@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-from eventbus.invariants import invariant
+from eventbus import invariant
 from notifications.models import Kind
 
 #: Which event each kind of mail answers.

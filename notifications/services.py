@@ -8,9 +8,8 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus.declarations import PermanentFailure
+from eventbus import PermanentFailure, publish
 from eventbus.failpoints import failpoint
-from eventbus.publishing import publish
 from notifications import letters, smtp
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.letters import Letter

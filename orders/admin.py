@@ -10,9 +10,8 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
-from eventbus.partitions import first_id_at
-from eventbus.queries import events_of
+from eventbus.admin import ReadOnlyAdmin, by_uuid
+from eventbus.archive import events_of, first_id_at
 from orders.currencies import in_currency
 from orders.models import Order, OrderItem
 from orders.queries import overdue
@@ -120,7 +119,7 @@ class OrderAdmin(ReadOnlyAdmin):
             (
                 (
                     event["sequence"],
-                    reverse("admin:eventbus_event_change", args=[event["eventId"]]),
+                    reverse("admin:eventbus_archivedevent_change", args=[event["eventId"]]),
                     f"{event['eventType']} {event['version']}",
                     event["occurredAt"],
                     event["metadata"].get("causationId", ""),

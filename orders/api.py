@@ -14,8 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from eventbus.api_tools import Moment, PointInTime, check_key
-from eventbus.context import Cause, acting, current_cause
-from eventbus.queries import events_of
+from eventbus.archive import events_of
+from eventbus.recording.context import Cause, acting, current_cause
 from orders import intake, queries, services
 from orders.auth import ChannelAuthentication
 from orders.http import Problem, invalid, read_json, validated, wrong

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eventbus.declarations import consumer
+from eventbus import consumer
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from orders import services
 from orders.events import Shortage
@@ -10,19 +10,19 @@ from orders.services import Dispatch, Refusal
 from shipping.events import ShipmentDispatched
 
 
-@consumer("orders.confirm", on=[InventoryReserved], takes_list=True)
+@consumer("orders.confirm", on=[InventoryReserved], batched=True)
 def confirm(events: Sequence[InventoryReserved]) -> None:
     """Everything is set aside."""
     services.confirm_orders({event.order_id: event for event in events})
 
 
-@consumer("orders.reject", on=[InventoryReservationFailed], takes_list=True)
+@consumer("orders.reject", on=[InventoryReservationFailed], batched=True)
 def reject(events: Sequence[InventoryReservationFailed]) -> None:
     """There was too little of something."""
     services.reject_orders({event.order_id: as_refusal(event) for event in events})
 
 
-@consumer("orders.ship", on=[ShipmentDispatched], takes_list=True)
+@consumer("orders.ship", on=[ShipmentDispatched], batched=True)
 def ship(events: Sequence[ShipmentDispatched]) -> None:
     """The parcel has left the house."""
     services.ship_orders({event.order_id: as_dispatch(event) for event in events})

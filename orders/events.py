@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from eventbus.contracts import Contract, Event
+from eventbus import Contract, Event
 
 
 class Item(Contract):

@@ -17,11 +17,11 @@ from django.db import connection, transaction
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from eventbus.context import Cause, acting, current_cause, new_id
-from eventbus.contracts import Contract, encode_json
+from eventbus import Contract, new_id, publish_with
+from eventbus.contracts.exact_json import encode_json
 from eventbus.failpoints import failpoint
-from eventbus.pressure import gate
-from eventbus.publishing import publish_with
+from eventbus.recording.context import Cause, acting, current_cause
+from eventbus.relay.admission import admission
 from orders.currencies import COUNTRIES, FINEST, SMALLEST
 from orders.events import Address, Item, OrderCreated
 from orders.http import Problem, invalid, validated, wrong
@@ -219,7 +219,7 @@ def _store_once(order: NewOrder, channel_id: int, key: str) -> Placed:
 
 def _store(order: NewOrder, channel_id: int, remember: tuple[str, bytes] | None = None) -> Placed:
     """One statement, which is its own transaction unless one is open."""
-    if (seconds := gate.seconds_to_wait()) is not None:
+    if (seconds := admission.seconds_to_wait()) is not None:
         raise Problem(
             503,
             "Too many orders wait to be passed on. Try again later.",

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Upper
 
-from eventbus.context import new_id
+from eventbus import new_id
 
 
 class Status(models.TextChoices):

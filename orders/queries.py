@@ -11,9 +11,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
-from eventbus.invariants import invariant
-from eventbus.partitions import first_id_at
-from eventbus.queries import events_of
+from eventbus import invariant
+from eventbus.archive import events_of, first_id_at
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 from orders.models import MOVES, Order, Status

@@ -13,11 +13,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from knox.models import AuthToken
 
-from eventbus import streams
-from eventbus.context import Cause, acting
-from eventbus.contracts import Event
-from eventbus.declarations import PermanentFailure
-from eventbus.publishing import one_statement, publish
+from eventbus import Event, PermanentFailure, publish, single_statement
+from eventbus.recording import streams
+from eventbus.recording.context import Cause, acting
 from orders.currencies import in_currency
 from orders.events import Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 from orders.intake import KEY_LIFE
@@ -104,7 +102,7 @@ def cancel_order(*, order_id: UUID, reason: str) -> None:
     """
     with transaction.atomic():
         for told, at in _move([order_id], Status.CANCELLED, reason):
-            if streams.hold("order", [order_id], having=DISPATCHED):
+            if streams.lock_streams("order", [order_id], having=DISPATCHED):
                 raise CannotMove(f"Order {order_id} has been dispatched: it cannot become {Status.CANCELLED}.")
             publish(OrderCancelled(**told, reason=reason), at=at)
 
@@ -116,7 +114,7 @@ def cancel_overdue(*, now: datetime) -> int:
     """
     given_up, after, full = 0, UUID(int=0), True
     while full:
-        with transaction.atomic(), one_statement():
+        with transaction.atomic(), single_statement():
             orders = _lock_overdue(now, after)
             given_up += _give_up(orders, now)
         full = len(orders) == OVERDUE_BATCH
@@ -130,7 +128,7 @@ def _lock_overdue(now: datetime, after: UUID) -> list[Order]:
 
 
 def _give_up(orders: Sequence[Order], now: datetime) -> int:
-    away = streams.hold("order", [order.pk for order in orders], having=DISPATCHED)
+    away = streams.lock_streams("order", [order.pk for order in orders], having=DISPATCHED)
     given_up = {order.pk: order for order in orders if str(order.pk) not in away}
     Order.objects.filter(pk__in=given_up).update(timed_out_at=now)
     for told, at in _move(given_up, Status.CANCELLED, TIMED_OUT):

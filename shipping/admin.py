@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from eventbus.admin_tools import ReadOnlyAdmin, by_uuid
-from eventbus.context import Cause, acting, current_cause
+from eventbus.admin import ReadOnlyAdmin, by_uuid
+from eventbus.recording.context import Cause, acting, current_cause
 from shipping import services
 from shipping.models import Shipment, State
 

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from eventbus.api_tools import by_field
-from eventbus.context import Cause, acting, current_cause
+from eventbus.recording.context import Cause, acting, current_cause
 from shipping import queries, services
 
 

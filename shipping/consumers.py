@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from eventbus.declarations import consumer
+from eventbus import consumer
 from inventory.events import InventoryReserved
 from orders.events import OrderCancelled, OrderCreated, OrderRejected
 from shipping import services
 from shipping.services import Halves
 
 
-@consumer("shipping.prepare", on=[OrderCreated, InventoryReserved], takes_list=True)
+@consumer("shipping.prepare", on=[OrderCreated, InventoryReserved], batched=True)
 def prepare(events: Sequence[OrderCreated | InventoryReserved]) -> None:
     """Collect where a parcel goes and what is in it; whichever comes second makes it ready."""
     known: dict[str, Halves] = {}
@@ -22,7 +22,7 @@ def prepare(events: Sequence[OrderCreated | InventoryReserved]) -> None:
     services.prepare_shipments(list(known.values()))
 
 
-@consumer("shipping.cancel", on=[OrderCancelled, OrderRejected], takes_list=True)
+@consumer("shipping.cancel", on=[OrderCancelled, OrderRejected], batched=True)
 def cancel(events: Sequence[OrderCancelled | OrderRejected]) -> None:
     """Nothing of the order will be sent."""
     services.call_off({event.order_id for event in events})

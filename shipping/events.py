@@ -3,7 +3,7 @@
 from datetime import date
 from uuid import UUID
 
-from eventbus.contracts import Event
+from eventbus import Event
 
 
 class ShipmentDispatched(

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import connection
 
-from eventbus.invariants import invariant
+from eventbus import invariant
 from shipping.models import Shipment
 
 

@@ -9,10 +9,9 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus import streams
-from eventbus.contracts import encode_json
-from eventbus.declarations import PermanentFailure
-from eventbus.publishing import publish
+from eventbus import PermanentFailure, publish
+from eventbus.contracts.exact_json import encode_json
+from eventbus.recording import streams
 from shipping.events import ShipmentDispatched
 from shipping.models import Shipment, State
 
@@ -102,7 +101,7 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
         if shipment.state != State.PREPARED:
             raise CannotDispatch(f"The shipment is {shipment.get_state_display()}, not {State.PREPARED.label}.")
         # The cancellation may be on its way to us.
-        if streams.hold("order", [order_id], having=CANCELLED):
+        if streams.lock_streams("order", [order_id], having=CANCELLED):
             raise CannotDispatch("The order was cancelled: its shipment is about to be called off.")
         Shipment.objects.filter(pk=order_id).update(state=State.DISPATCHED, dispatched_at=timezone.now(), **how)
         publish(ShipmentDispatched(order_id=order_id, **how))

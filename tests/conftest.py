@@ -44,7 +44,7 @@ def running_bus(
     bus = LiveBus(
         name=f"live_{uuid4().hex[:8]}",
         database_url=os.environ["DATABASE_URL"],
-        broker_url=settings.BROKER_URL,
+        broker_url=settings.EVENTBUS_BROKER_URL,
         management_url=management_url,
         smtp_port=mail_sink.port,
     )

@@ -19,8 +19,8 @@ from django.contrib import admin
 from django.core.management import call_command
 from django.db import connection
 
-from eventbus import declarations
-from eventbus.contracts import Event
+from eventbus import Event
+from eventbus.consumer import CONSUMERS, consumers_by_group
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
@@ -61,7 +61,7 @@ def test_every_command_in_the_pages_exists() -> None:
 @pytest.fixture
 def nothing_stays_declared() -> Iterator[None]:
     """What a test declares of consumers, contracts, tables and admin pages is forgotten after it."""
-    known = (declarations.registry, Event.registry, admin.site._registry, apps.all_models["consumers"])
+    known = (CONSUMERS, Event.registry, admin.site._registry, apps.all_models["consumers"])
     with ExitStack() as stack:
         stack.callback(apps.clear_cache)
         for registry in known:
@@ -75,7 +75,7 @@ def test_the_guides_consumer_and_its_test_run_as_they_stand(tmp_path: Path, monk
     code, its_test, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-a-consumer.md").read_text(), re.S)
     customs = as_module("consumers.customs", code, tmp_path)
     monkeypatch.setitem(sys.modules, customs.__name__, customs)
-    assert declarations.groups()["consumers"][-1] is customs.list_exports
+    assert consumers_by_group()["consumers"][-1] is customs.list_exports
     written = StringIO()
     call_command("makemigrations", "consumers", dry_run=True, stdout=written)
     assert "Create model Export" in written.getvalue()

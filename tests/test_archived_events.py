@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from eventbus import declarations
-from eventbus.contracts import Event, decode
-from eventbus.declarations import Consumer
+from eventbus import Consumer, Event
+from eventbus.consumer import CONSUMERS
+from eventbus.contracts.codec import decode
 from eventbus.testing import deliver
 from inventory.services import receive_stock
 from notifications.events import NotificationQueued
@@ -74,7 +74,7 @@ def read_all() -> Iterator[Event]:
 def listening_to(event: Event) -> list[Consumer]:
     return [
         consumer
-        for consumer in declarations.registry.values()
+        for consumer in CONSUMERS.values()
         if event.routing_key() in consumer.routing_keys and is_ours(consumer.handler.__module__)
     ]
 

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from analytics.consumers import customer_orders, fulfilment, sales_by_day, sales_by_product
 from analytics.models import CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
-from eventbus.context import new_id
-from eventbus.contracts import Event
+from eventbus import Event, new_id
 from eventbus.testing import delivered
 from orders.events import Address, Item, OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 

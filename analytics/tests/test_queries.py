@@ -8,7 +8,7 @@ from analytics.charts import Series, chart, rounded_up
 from analytics.consumers import customer_orders, fulfilment, sales_by_day, sales_by_product
 from analytics.queries import Range
 from analytics.tests.factories import JUG, NOON, VASE, story
-from eventbus.context import new_id
+from eventbus import new_id
 from eventbus.testing import deliver
 
 pytestmark = pytest.mark.django_db

@@ -7,8 +7,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from analytics.tests.factories import CONSUMERS, story
-from eventbus.models import Event
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver, from_archive
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,7 +31,7 @@ def test_every_read_model_is_rebuilt_to_the_byte() -> None:
     for kinds in (["created", "confirmed", "shipped"], ["created", "rejected"], ["created", "cancelled"]):
         with transaction.atomic():
             publish(*story(*kinds))
-    events = [from_archive(row) for row in Event.objects.all()]
+    events = [from_archive(row) for row in ArchivedEvent.objects.all()]
     for consumer, model in CONSUMERS.items():
         table = model._meta.db_table
         deliver([event for event in events if event.routing_key() in consumer.routing_keys], to=consumer)

@@ -7,7 +7,7 @@ from django.conf import settings
 RESERVE, CONFIRM, REJECT, SEND = "plain.reserve", "plain.confirm", "plain.reject", "plain.send"
 QUEUES = {RESERVE: "inventory", CONFIRM: "orders", REJECT: "orders", SEND: "notifications"}
 
-app = Celery("plain", broker=settings.BROKER_URL, set_as_current=False, include=["chaos.plain.tasks"])
+app = Celery("plain", broker=settings.EVENTBUS_BROKER_URL, set_as_current=False, include=["chaos.plain.tasks"])
 app.conf.update(
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,

@@ -5,6 +5,6 @@ from config.settings import INSTALLED_APPS
 
 # For the template database, which has the consumer that counts.
 INSTALLED_APPS = [*INSTALLED_APPS, "chaos"]
-FAILPOINTS_ALLOWED = False
+EVENTBUS_FAILPOINTS_ALLOWED = False
 CHAOS_BREAKAGE, CHAOS_CONFIRM_TIMEOUT = "", 0.0
 ROOT_URLCONF = "chaos.plain.urls"

@@ -13,9 +13,9 @@ from django.test import Client
 
 from consumers.fraud import FraudFlag, FraudOrder, FraudOrderFlagged, flag_orders
 from consumers.tests.factories import NOON, address, item, order_created
-from eventbus.models import Event as ArchivedEvent
-from eventbus.models import ProcessedEvent
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver, published
+from eventbus.worker.models import ProcessedEvent
 from orders.events import OrderCreated
 from tests.support.waiting import wait_until
 

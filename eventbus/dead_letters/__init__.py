@@ -1,1 +1,1 @@
-"""Dead letters: the store of what could not be processed, and the tools to read, discard, mend and replay it."""
+"""Dead letters: what could not be processed, why, and its way back."""

@@ -10,6 +10,8 @@ from hashlib import sha256
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+from eventbus.conf import bus_settings
+
 
 class Unreadable(Exception):
     """None of the keys opens this payload."""
@@ -34,7 +36,7 @@ def decrypt(stored: bytes | memoryview) -> bytes:
 def _keys() -> tuple[str, ...]:
     # Without keys of their own, letters stand and fall with SECRET_KEY; `check --deploy` refuses that.
     derived = [derive(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
-    return (*settings.DEAD_LETTER_KEYS, *derived)
+    return (*bus_settings.DEAD_LETTER_KEYS, *derived)
 
 
 def derive(secret: str) -> str:

@@ -10,7 +10,7 @@ class GroupState(models.TextChoices):
     REGRESSED = "regressed"
 
 
-class LetterState(models.TextChoices):
+class DeadLetterState(models.TextChoices):
     OPEN = "open"
     REPLAYING = "replaying"
     REPLAYED = "replayed"
@@ -25,7 +25,7 @@ class ReplayState(models.TextChoices):
     DONE = "done"
 
 
-class Outcome(models.TextChoices):
+class ReplayOutcome(models.TextChoices):
     WAITING = "waiting"
     REPLAYED = "replayed"
     FAILED = "failed"
@@ -101,8 +101,8 @@ class DeadLetter(models.Model):
     body_hash = models.BinaryField()
     headers = models.JSONField()
     properties = models.JSONField()
-    state = models.TextField(choices=LetterState.choices, default=LetterState.OPEN)
-    replay = models.ForeignKey("Replay", models.SET_NULL, null=True, related_name="letters", db_index=False)
+    state = models.TextField(choices=DeadLetterState.choices, default=DeadLetterState.OPEN)
+    replay = models.ForeignKey("DeadLetterReplay", models.SET_NULL, null=True, related_name="letters", db_index=False)
     settled_at = models.DateTimeField(null=True)
     settled_by = models.TextField(blank=True, default="")
     discard_reason = models.TextField(blank=True, default="")
@@ -160,7 +160,7 @@ class DeadLetterEdit(models.Model):
         return f"Edit of letter {self.letter_id} by {self.edited_by}"
 
 
-class Replay(models.Model):
+class DeadLetterReplay(models.Model):
     """A run that sends a frozen set of letters back to their consumers: one, then ten, then the rest.
 
     Whoever holds the lease drives it; a driver that died lets it run out, and the next one goes on.
@@ -192,15 +192,15 @@ class Replay(models.Model):
         return f"Replay {self.pk}"
 
 
-class ReplayItem(models.Model):
+class DeadLetterReplayItem(models.Model):
     """A letter in a replay."""
 
-    replay = models.ForeignKey(Replay, models.CASCADE, related_name="items", db_index=False)
+    replay = models.ForeignKey(DeadLetterReplay, models.CASCADE, related_name="items", db_index=False)
     letter = models.ForeignKey(DeadLetter, models.CASCADE, related_name="replays")
     place = models.IntegerField()
     edit = models.ForeignKey(DeadLetterEdit, models.SET_NULL, null=True)
     sent_at = models.DateTimeField(null=True)
-    outcome = models.TextField(choices=Outcome.choices, default=Outcome.WAITING)
+    outcome = models.TextField(choices=ReplayOutcome.choices, default=ReplayOutcome.WAITING)
     settled_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, default="")
 

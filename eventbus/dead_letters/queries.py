@@ -11,7 +11,7 @@ from uuid import uuid4
 from django.db import connection
 
 from eventbus.dead_letters.crypto import Unreadable, decrypt
-from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, Replay
+from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, DeadLetterReplay
 from eventbus.dead_letters.replays import outcomes
 
 # Counted up to a limit: a page must not wait for the exact size of a heap.
@@ -124,7 +124,7 @@ def letter_in_full(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def replay_as_json(replay: Replay) -> dict[str, Any]:
+def replay_as_json(replay: DeadLetterReplay) -> dict[str, Any]:
     """A replay and how far it is."""
     return {
         "id": str(replay.pk),

@@ -7,10 +7,10 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from eventbus.context import new_id
-from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, Outcome, Replay, ReplayState
+from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, DeadLetterReplay, ReplayOutcome, ReplayState
 from eventbus.dead_letters.selection import Selection
-from eventbus.leased_runs import move_run
+from eventbus.ids import new_id
+from eventbus.leases import move_run
 
 THRESHOLD = 0.5
 
@@ -52,19 +52,19 @@ def start_replay(
     threshold: float = THRESHOLD,
     limit: int | None = None,
     edit: DeadLetterEdit | None = None,
-) -> Replay | None:
+) -> DeadLetterReplay | None:
     """Freeze the set and start; None where no letter matches. A driver sends them from the next moment on."""
     letters: QuerySet[DeadLetter] = selection.replayable().order_by("pk")
     picked, params = letters[:limit].values("id", "replay_id").query.sql_with_params()
     with transaction.atomic(), connection.cursor() as cursor:
-        replay = Replay.objects.create(
+        replay = DeadLetterReplay.objects.create(
             id=new_id(), created_by=by, selection=selection.described(), total=0, rate=rate, threshold=threshold
         )
         cursor.execute(CLAIM.format(picked=picked), [*params, replay.pk, replay.pk])
         if not cursor.rowcount:
             transaction.set_rollback(True)
             return None
-        Replay.objects.filter(pk=replay.pk).update(total=cursor.rowcount)
+        DeadLetterReplay.objects.filter(pk=replay.pk).update(total=cursor.rowcount)
         if edit is not None:
             replay.items.update(edit=edit)
     replay.refresh_from_db()
@@ -88,8 +88,9 @@ def resume_replay(replay_id: UUID, *, by: str) -> None:
         )
         cursor.execute(RECLAIM, {"replay": replay_id})
         counts = outcomes(replay_id)
-        Replay.objects.filter(pk=replay_id).update(
-            failed_before=counts[Outcome.FAILED], settled_before=counts[Outcome.FAILED] + counts[Outcome.REPLAYED]
+        DeadLetterReplay.objects.filter(pk=replay_id).update(
+            failed_before=counts[ReplayOutcome.FAILED],
+            settled_before=counts[ReplayOutcome.FAILED] + counts[ReplayOutcome.REPLAYED],
         )
 
 
@@ -104,8 +105,8 @@ def cancel_replay(replay_id: UUID, *, by: str) -> None:
             ended_at=timezone.now(),
         )
         release(replay_id)
-        Replay.objects.get(pk=replay_id).items.filter(outcome=Outcome.WAITING, sent_at=None).update(
-            outcome=Outcome.CANCELLED, settled_at=timezone.now()
+        DeadLetterReplay.objects.get(pk=replay_id).items.filter(outcome=ReplayOutcome.WAITING, sent_at=None).update(
+            outcome=ReplayOutcome.CANCELLED, settled_at=timezone.now()
         )
 
 
@@ -131,8 +132,8 @@ def outcomes(replay_id: UUID) -> dict[str, int]:
     """How many letters of the replay came to what."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT outcome, count(*) FROM replay_item WHERE replay_id = %s GROUP BY outcome", [replay_id])
-        return dict.fromkeys(Outcome.values, 0) | dict(cursor.fetchall())
+        return dict.fromkeys(ReplayOutcome.values, 0) | dict(cursor.fetchall())
 
 
 def _move(replay_id: UUID, allowed: list[ReplayState], **changes: Any) -> None:
-    move_run(Replay, replay_id, allowed, "`list_dead_letters --replays` shows them.", **changes)
+    move_run(DeadLetterReplay, replay_id, allowed, "`list_dead_letters --replays` shows them.", **changes)

@@ -6,14 +6,14 @@ import structlog
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
-from eventbus.dead_letters.models import DeadLetter, LetterState, Replay
+from eventbus.dead_letters.models import DeadLetter, DeadLetterReplay, DeadLetterState
 
 log = structlog.get_logger(__name__)
 
 #: How long before an open letter is dropped, at least, it is warned of.
 NOTICE = timedelta(days=2)
 CHUNK = 5_000
-OPEN = [LetterState.OPEN, LetterState.REPLAYING]
+OPEN = [DeadLetterState.OPEN, DeadLetterState.REPLAYING]
 
 
 def prune() -> tuple[int, int]:
@@ -41,7 +41,7 @@ def drop() -> int:
     """Delete what has reached its end: settled, or warned of long enough ago."""
     now = timezone.now()
     ended = DeadLetter.objects.filter(drop_at__lte=now).filter(
-        ~Q(state__in=OPEN) | Q(state=LetterState.OPEN, warned_at__lte=now - NOTICE)
+        ~Q(state__in=OPEN) | Q(state=DeadLetterState.OPEN, warned_at__lte=now - NOTICE)
     )
     dropped = 0
     while ids := list(ended.values_list("id", flat=True)[:CHUNK]):
@@ -50,7 +50,7 @@ def drop() -> int:
         dropped += by_model.get("eventbus.DeadLetter", 0)
     if dropped:
         log.warning("dead_letters.dropped", letters=dropped)
-    Replay.objects.filter(items=None, ended_at__lte=now - NOTICE).delete()
+    DeadLetterReplay.objects.filter(items=None, ended_at__lte=now - NOTICE).delete()
     return dropped
 
 

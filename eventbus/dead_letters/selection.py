@@ -7,15 +7,15 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from eventbus import declarations
-from eventbus.dead_letters.models import DeadLetter, LetterState, ReplayState
+from eventbus.consumer import CONSUMERS
+from eventbus.dead_letters.models import DeadLetter, DeadLetterState, ReplayState
 
 #: An ended replay holds its letters only until they are wanted by another: a driver that was killed right after it
 #: claimed them never sent them.
 ENDED = (ReplayState.CANCELLED, ReplayState.STOPPED, ReplayState.DONE)
 #: So many ids are written down in a replay; the set itself is in its items.
 MANY = 50
-UNSETTLED = Q(state=LetterState.OPEN) | Q(state=LetterState.REPLAYING, replay__state__in=ENDED)
+UNSETTLED = Q(state=DeadLetterState.OPEN) | Q(state=DeadLetterState.REPLAYING, replay__state__in=ENDED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Selection:
         """Those that a replay takes. Consumers with effects outside the database are left out unless they are named."""
         if self.ids or self.groups or self.consumer:
             return self.unsettled()
-        outside = [each.name for each in declarations.registry.values() if each.outside_effects]
+        outside = [each.name for each in CONSUMERS.values() if each.side_effects]
         return self.unsettled().exclude(consumer__in=outside)
 
     def described(self) -> dict[str, Any]:

@@ -6,26 +6,26 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus import declarations
-from eventbus.contracts import InvalidEvent
+from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.crypto import encrypt
 from eventbus.dead_letters.models import (
     DeadLetter,
     DeadLetterEdit,
     DeadLetterGroup,
+    DeadLetterReplay,
+    DeadLetterState,
     GroupState,
-    LetterState,
-    Replay,
 )
 from eventbus.dead_letters.replays import start_replay
 from eventbus.dead_letters.selection import UNSETTLED, Selection
-from eventbus.execution import read
-from eventbus.retries import Delivery
+from eventbus.errors import InvalidEvent
+from eventbus.worker.delivery import Delivery
+from eventbus.worker.processing import read
 
 log = structlog.get_logger(__name__)
 
 
-class NotMended(Exception):
+class StillInvalid(Exception):
     """The edited payload can't go; the message says why."""
 
 
@@ -74,15 +74,15 @@ def _discard(ids: list[int], reason: str, by: str) -> int:
         taken = list(letters.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
         cursor.execute(GIVE_UP, {"letters": taken, "ordered": ordered_consumers()})
         return DeadLetter.objects.filter(pk__in=taken).update(
-            state=LetterState.DISCARDED, discard_reason=reason, settled_at=timezone.now(), settled_by=by
+            state=DeadLetterState.DISCARDED, discard_reason=reason, settled_at=timezone.now(), settled_by=by
         )
 
 
 def ordered_consumers() -> list[str]:
-    return [consumer.name for consumer in declarations.registry.values() if consumer.ordered]
+    return [consumer.name for consumer in CONSUMERS.values() if consumer.ordered]
 
 
-def edit_and_replay(letter: DeadLetter, body: str, *, by: str) -> Replay:
+def edit_and_replay(letter: DeadLetter, body: str, *, by: str) -> DeadLetterReplay:
     """Send a mended payload in the letter's place. Its own body stays as it came. Raises NotMended."""
     event_id = check_edit(letter, body)
     with transaction.atomic():
@@ -90,22 +90,22 @@ def edit_and_replay(letter: DeadLetter, body: str, *, by: str) -> Replay:
         DeadLetter.objects.filter(pk=letter.pk, event_id=None).update(event_id=event_id)
         replay = start_replay(Selection(ids=[letter.pk]), by=by, edit=edit)
         if replay is None:
-            raise NotMended("The letter is not open any more: somebody replays or has settled it.")
+            raise StillInvalid("The letter is not open any more: somebody replays or has settled it.")
     return replay
 
 
 def check_edit(letter: DeadLetter, body: str) -> UUID:
     """The id of the event that the mended payload is. Raises NotMended where it is none that the consumer takes."""
-    consumer = declarations.registry.get(letter.consumer)
+    consumer = CONSUMERS.get(letter.consumer)
     if consumer is None:
-        raise NotMended(f"No consumer is called {letter.consumer} any more.")
+        raise StillInvalid(f"No consumer is called {letter.consumer} any more.")
     try:
         event = read(consumer, Delivery(body))
     except InvalidEvent as error:
-        raise NotMended(str(error)) from error
+        raise StillInvalid(str(error)) from error
     event_id = event.envelope.event_id
     if letter.event_id not in (None, event_id):
-        raise NotMended(f"eventId must stay {letter.event_id}: by it the consumer knows what it has handled.")
+        raise StillInvalid(f"eventId must stay {letter.event_id}: by it the consumer knows what it has handled.")
     return event_id
 
 

@@ -6,14 +6,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 
-from eventbus.contracts import encode_json
+from eventbus.conf import bus_settings
+from eventbus.contracts.exact_json import encode_json
 from eventbus.dead_letters.crypto import encrypt
 from eventbus.dead_letters.fingerprint import fingerprint
-from eventbus.dead_letters.letters import UNREAD, Letter
+from eventbus.dead_letters.message import DeadMessage
+from eventbus.errors import UNREAD
 
+UNREAD_REASONS = sorted(reason.value for reason in UNREAD)
 COLUMNS = """index int, consumer text, body text, body_hash text, event_id uuid, event_type text, aggregate_id text,
     correlation_id text, reason text, error_class text, error_message text, traceback text, attempts jsonb,
     first_failed_at timestamptz, failed_at timestamptz, code_version text, headers jsonb, properties jsonb,
@@ -95,7 +97,7 @@ WHERE d.id = ANY(%s) AND d.state = 'open' AND d.reason <> ALL(%s)
 """
 
 
-def ingest(letters: Sequence[Letter]) -> int:
+def ingest(letters: Sequence[DeadMessage]) -> int:
     """Store letters, all or none; returns how many were not known before.
 
     A letter comes twice when something died between a publish and an acknowledgement; it is stored once.
@@ -107,7 +109,7 @@ def ingest(letters: Sequence[Letter]) -> int:
         again = _fold((each.letter_id, None, each) for n, each in enumerate(letters) if kinds[n] == "again")
         if not new and not again:
             return 0
-        cursor.execute(NOTE_DEAD, [_json([*new, *again]), sorted(UNREAD)])
+        cursor.execute(NOTE_DEAD, [_json([*new, *again]), UNREAD_REASONS])
         _group(cursor, [*new, *again])
         if again:
             cursor.execute(FAILED_AGAIN, [_json(again)])
@@ -119,7 +121,7 @@ def ingest(letters: Sequence[Letter]) -> int:
 def _insert(cursor: Any, rows: list[dict[str, Any]]) -> None:
     cursor.execute(INSERT, [_json(rows)])
     ids = [letter_id for (letter_id,) in cursor.fetchall()]
-    cursor.execute(HEAL, [ids, sorted(UNREAD)])
+    cursor.execute(HEAL, [ids, UNREAD_REASONS])
 
 
 def _group(cursor: Any, rows: list[dict[str, Any]]) -> None:
@@ -137,7 +139,7 @@ def _group(cursor: Any, rows: list[dict[str, Any]]) -> None:
     cursor.execute(HOURS, [_json(rows)])
 
 
-def _fold(letters: Iterable[tuple[Any, Any, Letter]]) -> list[dict[str, Any]]:
+def _fold(letters: Iterable[tuple[Any, Any, DeadMessage]]) -> list[dict[str, Any]]:
     """One row for all letters with the same key, with the newest of their failures."""
     rows: dict[Any, dict[str, Any]] = {}
     times: dict[Any, set[datetime]] = {}
@@ -150,11 +152,11 @@ def _fold(letters: Iterable[tuple[Any, Any, Letter]]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _keys(letters: Iterable[Letter]) -> list[dict[str, Any]]:
+def _keys(letters: Iterable[DeadMessage]) -> list[dict[str, Any]]:
     return [_row(letter) | {"body": "", "index": index} for index, letter in enumerate(letters)]
 
 
-def _row(letter: Letter) -> dict[str, Any]:
+def _row(letter: DeadMessage) -> dict[str, Any]:
     place = letter.code_place or f"({letter.reason})"
     return {
         **asdict(letter),
@@ -162,7 +164,7 @@ def _row(letter: Letter) -> dict[str, Any]:
         "place": place,
         "fingerprint": fingerprint(letter.consumer, letter.error_class, place),
         # From when we hear of it: a letter that waited long in its queue is not dropped for that.
-        "drop_at": datetime.now(UTC) + timedelta(days=settings.DEAD_LETTER_DAYS),
+        "drop_at": datetime.now(UTC) + timedelta(days=bus_settings.DEAD_LETTER_DAYS),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
-from eventbus.confirms import SEND_ERRORS
+from eventbus.broker.publisher import SEND_ERRORS
 
 UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 

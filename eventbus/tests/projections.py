@@ -8,14 +8,13 @@ from unittest.mock import patch
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
-from eventbus import declarations
-from eventbus.context import new_id
-from eventbus.contracts import Event
-from eventbus.declarations import Consumer, consumer
-from eventbus.models import Event as Archived
-from eventbus.models import Subscription
-from eventbus.publishing import publish
-from eventbus.testing import deliver, from_archive
+from eventbus.archive.models import ArchivedEvent as Archived
+from eventbus.consumer import CONSUMERS, Consumer, consumer
+from eventbus.contracts.event import Event
+from eventbus.ids import new_id
+from eventbus.recording.publish import publish
+from eventbus.subscriptions.models import Subscription
+from eventbus.testing.bus import deliver, from_archive
 from eventbus.tests.samples import ParcelSent
 
 TABLES = """
@@ -77,18 +76,18 @@ def add(event: ParcelSent) -> None:
     also.get("do", nothing_more)(event)
 
 
-with patch.dict(Event.registry), patch.dict(declarations.registry):
+with patch.dict(Event.registry), patch.dict(CONSUMERS):
 
-    @consumer("parcel.fill_shelves", on=[ParcelSent], projects=[Shelf], time_limit=5)
+    @consumer("parcel.fill_shelves", on=[ParcelSent], tables=[Shelf], time_limit=5)
     def fill_shelves(event: ParcelSent) -> None:
         add(event)
 
-    @consumer("parcel.fill_shelves_at_once", on=[ParcelSent], projects=[Shelf], takes_list=True)
+    @consumer("parcel.fill_shelves_at_once", on=[ParcelSent], tables=[Shelf], batched=True)
     def fill_shelves_at_once(events: Sequence[ParcelSent]) -> None:
         for event in events:
             add(event)
 
-    @consumer("parcel.follow", on=[ParcelSent], projects=[Journey], ordered=True)
+    @consumer("parcel.follow", on=[ParcelSent], tables=[Journey], ordered=True)
     def follow(event: ParcelSent) -> None:
         with connection.cursor() as cursor:
             cursor.execute(APPEND, [event.parcel_id, str(event.weight)])
@@ -140,7 +139,7 @@ def from_nothing(declared: Consumer) -> bytes:
         rows = Archived.objects.filter(type="parcel.sent").order_by("aggregate_id", "sequence")
         for row in rows:
             event = from_archive(row)
-            declared.handler([event] if declared.takes_list else event)
+            declared.handler([event] if declared.batched else event)
         return content(declared, scratch)
 
 

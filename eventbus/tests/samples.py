@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from unittest.mock import patch
 
-from eventbus import declarations
-from eventbus.contracts import Contract, Event
-from eventbus.declarations import consumer
-from eventbus.publishing import publish
+from eventbus.consumer import CONSUMERS, consumer
+from eventbus.contracts.event import Contract, Event
+from eventbus.recording.publish import publish
 
 # A test that looks at all that the product declares must not meet these: the real registries are put back below.
-with patch.dict(Event.registry, clear=True), patch.dict(declarations.registry, clear=True):
+with patch.dict(Event.registry, clear=True), patch.dict(CONSUMERS, clear=True):
 
     class Line(Contract):
         """What lies in a parcel."""
@@ -30,7 +29,7 @@ with patch.dict(Event.registry, clear=True), patch.dict(declarations.registry, c
 
         parcel_id: str
 
-    class ParcelWeighed(Event, type="parcel.weighed", version="1.0", aggregate="parcel_id", announced=False):
+    class ParcelWeighed(Event, type="parcel.weighed", version="1.0", aggregate="parcel_id", internal=True):
         """Part of the parcel's own history: nobody else is told."""
 
         parcel_id: str
@@ -42,10 +41,10 @@ with patch.dict(Event.registry, clear=True), patch.dict(declarations.registry, c
         if event.parcel_id.startswith("bad"):
             raise ValueError(f"{event.parcel_id} can't be tracked")
 
-    @consumer("parcel.track_all", on=[ParcelSent], takes_list=True)
+    @consumer("parcel.track_all", on=[ParcelSent], batched=True)
     def track_all(events: Sequence[ParcelSent]) -> None:
         for event in events:
             publish(ParcelTracked(parcel_id=event.parcel_id), caused_by=event)
 
     CONTRACTS = dict(Event.registry)
-    CONSUMERS = dict(declarations.registry)
+    SAMPLES = dict(CONSUMERS)

@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from eventbus import failpoints
-from eventbus.checks import failpoint_exists
+from eventbus.checks.celery import failpoint_exists
 
 
 @pytest.mark.parametrize(

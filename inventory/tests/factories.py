@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from eventbus.contracts import Event
-from eventbus.models import Event as ArchivedEvent
-from eventbus.partitions import first_id_at
+from eventbus import Event
+from eventbus.archive import first_id_at
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import published
 from inventory.history import Quantities, fold
 from inventory.models import Stock

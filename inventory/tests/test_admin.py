@@ -6,7 +6,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from eventbus.models import Event as ArchivedEvent
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver
 from inventory.consumers import reserve_stock
 from inventory.history import Quantities

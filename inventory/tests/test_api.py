@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from eventbus.models import Event as ArchivedEvent
+from eventbus.archive.models import ArchivedEvent
 from inventory.models import Stock
 from inventory.services import receive_stock
 from inventory.tests.factories import shelve, tell

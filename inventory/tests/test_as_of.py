@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventbus import pruning
-from eventbus.models import Event as ArchivedEvent
-from eventbus.partitions import ensure_partitions
+from eventbus.archive import retention
+from eventbus.archive.models import ArchivedEvent
+from eventbus.archive.partitions import ensure_partitions
 from eventbus.testing import deliver, empty_bus
 from inventory import past, services, snapshots, tasks
 from inventory.consumers import release_stock, reserve_stock
@@ -148,7 +148,7 @@ def test_what_is_dropped_from_the_archive_leaves_the_answers_behind_it_as_they_w
 def test_pruning_keeps_what_the_rest_of_a_history_begins_with(settings: Any) -> None:
     ensure_partitions(day(0))
     a_year_of_cups()
-    (january,) = pruning.prune(day(31) + timedelta(days=settings.ARCHIVE_DAYS))
+    (january,) = retention.prune(day(31) + timedelta(days=settings.EVENTBUS_ARCHIVE_DAYS))
     assert (january.events, january.kept_because) == (21, [])
     assert stock_on(31) == Quantities(79, 21)
     assert stock_on(200) == Quantities(120, 0, 30)

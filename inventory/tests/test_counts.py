@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection
 from rest_framework.test import APIClient
 
-from eventbus import streams
-from eventbus.models import Event as ArchivedEvent
-from eventbus.models import Outbox
+from eventbus import StreamConflict
+from eventbus.archive.models import ArchivedEvent
+from eventbus.relay.models import Outbox
 from eventbus.testing import deliver
 from inventory.consumers import reserve_stock
 from inventory.events import StockCorrected, StockLow
@@ -73,7 +73,7 @@ def test_what_is_set_aside_must_be_there() -> None:
 @pytest.mark.usefixtures("cups")
 def test_a_count_of_a_shelf_that_has_changed_is_refused() -> None:
     deliver(order_created(("cup", 1)), to=reserve_stock)
-    with pytest.raises(streams.Moved, match="event 3, not at 2"):
+    with pytest.raises(StreamConflict, match="event 3, not at 2"):
         correct_stock(product_id="cup", counted=20, expected=2, reason="stocktaking")
     assert as_it_is("cup") == Quantities(16, 4)
 
@@ -112,7 +112,7 @@ def test_of_counts_at_once_from_one_look_one_counts() -> None:
                 return "counted"
             deliver(order_created((product_id, 1)), to=reserve_stock)
             return "reserved"
-        except streams.Moved:
+        except StreamConflict:
             return "moved"
         finally:
             connection.close()

@@ -8,7 +8,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventbus.models import Event as ArchivedEvent
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver
 from inventory import history, past, services, snapshots
 from inventory.consumers import release_stock, reserve_stock, ship_stock

@@ -1,7 +1,7 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from eventbus.testing import deliver, prune_this_month
 from inventory import services
 from inventory.consumers import release_stock, reserve_stock, ship_stock

@@ -6,11 +6,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.contracts import Event
-from eventbus.declarations import Consumer, PermanentFailure
-from eventbus.models import Event as ArchivedEvent
-from eventbus.models import ProcessedEvent
+from eventbus import Consumer, Event, PermanentFailure
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver
+from eventbus.worker.models import ProcessedEvent
 from inventory.consumers import release_stock, reserve_stock, ship_stock
 from inventory.events import InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservedItem
 from inventory.models import Reservation, Stock

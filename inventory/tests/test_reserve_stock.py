@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.models import Event as ArchivedEvent
-from eventbus.models import ProcessedEvent
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver
+from eventbus.worker.models import ProcessedEvent
 from inventory.consumers import reserve_stock
 from inventory.events import InventoryReservationFailed, InventoryReserved, ReservedItem, Shortage, StockLow
 from inventory.models import Reservation, ReservationState, Stock

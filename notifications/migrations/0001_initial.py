@@ -4,7 +4,7 @@ import django.db.models.functions.datetime
 import django.db.models.functions.text
 from django.db import migrations, models
 
-import eventbus.context
+import eventbus.ids
 
 
 class Migration(migrations.Migration):
@@ -18,9 +18,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=eventbus.context.new_id, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=eventbus.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("order_id", models.UUIDField()),
                 ("kind", models.TextField(choices=[("confirmation", "Confirmation"), ("apology", "Apology")])),

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from eventbus.models import Event as ArchivedEvent
+from eventbus.archive.models import ArchivedEvent
 from notifications.models import Mail, State
 from notifications.tests.factories import queued_mail
 

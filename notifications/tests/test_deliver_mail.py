@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from eventbus.declarations import PermanentFailure
+from eventbus import PermanentFailure
 from eventbus.testing import deliver
 from notifications import smtp
 from notifications.consumers import deliver_mail

@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from eventbus.testing import deliver, prune_this_month
 from notifications.consumers import queue_confirmation
 from notifications.events import NotificationSent

@@ -4,10 +4,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.contracts import Event
-from eventbus.models import Event as ArchivedEvent
-from eventbus.models import ProcessedEvent
+from eventbus import Event
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver
+from eventbus.worker.models import ProcessedEvent
 from notifications.consumers import queue_apology, queue_confirmation, queue_tracking
 from notifications.models import Mail, State
 from notifications.tests.factories import order_confirmed, order_rejected, order_shipped

@@ -5,7 +5,7 @@ import django.db.models.functions.text
 from django.conf import settings
 from django.db import migrations, models
 
-import eventbus.context
+import eventbus.ids
 
 
 class Migration(migrations.Migration):
@@ -21,9 +21,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=eventbus.context.new_id, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=eventbus.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 (
                     "status",

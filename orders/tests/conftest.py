@@ -5,7 +5,7 @@ import math
 import pytest
 from django.contrib.auth.models import User
 
-from eventbus.pressure import gate
+from eventbus.relay.admission import admission
 from orders.tests.factories import Api, ChannelFactory
 
 
@@ -27,5 +27,5 @@ def staff(db: None) -> User:
 @pytest.fixture(autouse=True)
 def outbox_keeps_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What intake asks once a second would fall on any test's request, by chance."""
-    monkeypatch.setattr(gate, "_next_look", math.inf)
-    monkeypatch.setattr(gate, "_retry_after", None)
+    monkeypatch.setattr(admission, "_next_look", math.inf)
+    monkeypatch.setattr(admission, "_retry_after", None)

@@ -12,7 +12,7 @@ from factory import Sequence
 from factory.django import DjangoModelFactory
 from knox.models import AuthToken
 
-from eventbus.contracts import encode_json
+from eventbus.contracts.exact_json import encode_json
 from orders import intake
 from orders.models import Order
 

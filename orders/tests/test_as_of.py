@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from eventbus.models import Event
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import empty_bus
 from orders import queries, services
 from orders.events import OrderConfirmed
@@ -83,7 +83,7 @@ def test_events_that_were_stamped_by_another_clock_are_told_in_their_order(api: 
     order = Order.objects.get(pk=api.place())
     told = {"order_id": order.pk, "customer_id": "c", "customer_email": "e", "items": (), "total_amount": 1}
     publish(OrderConfirmed(**told, currency="USD"), at=order.created_at - timedelta(seconds=5))
-    assert Event.objects.filter(aggregate_id=str(order.pk)).count() == 2
+    assert ArchivedEvent.objects.filter(aggregate_id=str(order.pk)).count() == 2
     before = queries.as_of(order, order.created_at - timedelta(seconds=1))
     assert before is None
     now = queries.as_of(order, order.created_at)

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.models import Event
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver, published
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from orders import queries, services
@@ -61,7 +61,7 @@ def test_an_order_is_cancelled_and_answered_as_it_is_then(api: Api, before: Call
     [event] = published(OrderCancelled)
     assert (event.order_id, event.reason) == (order_id, "changed their mind")
     assert [(item.product_id, item.quantity) for item in event.items] == [("vase", 2), ("jug", 1)]
-    stored = Event.objects.get(type="order.cancelled")
+    stored = ArchivedEvent.objects.get(type="order.cancelled")
     assert (stored.correlation_id, stored.user_id, stored.causation_id) == ("cancel-1", str(api.user.pk), None)
     assert Order.objects.get().cancel_reason == "changed their mind"
     assert queries.illegal_histories() == queries.orders_without_event() == []
@@ -174,13 +174,15 @@ class TestShipping:
         )
         assert told.customer_email == "ada@shop.example"
         assert Order.objects.get().status == "SHIPPED"
-        assert Event.objects.get(type="order.shipped").causation_id == event.envelope.event_id
+        assert ArchivedEvent.objects.get(type="order.shipped").causation_id == event.envelope.event_id
 
     def test_a_dispatch_that_overtakes_the_reservation_confirms_first(self) -> None:
         order = placed_order()
         deliver(dispatched(order.pk), to=ship)
         deliver(InventoryReserved(order_id=order.pk, items=()), to=confirm)
-        told = Event.objects.filter(aggregate_id=str(order.pk)).order_by("sequence").values_list("type", flat=True)
+        told = (
+            ArchivedEvent.objects.filter(aggregate_id=str(order.pk)).order_by("sequence").values_list("type", flat=True)
+        )
         assert list(told) == ["order.created", "order.confirmed", "order.shipped"]
         assert queries.illegal_histories() == queries.orders_without_event() == []
 

@@ -8,9 +8,8 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.declarations import PermanentFailure
-from eventbus.models import Event
-from eventbus.publishing import publish
+from eventbus import PermanentFailure, publish
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver, prune_this_month, published
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from inventory.events import Shortage as InventoryShortage
@@ -61,9 +60,11 @@ def test_what_follows_is_caused_by_the_event() -> None:
     orders = [placed_order() for _ in range(3)]
     events = [reserved(order.pk) for order in orders]
     deliver(events, to=confirm)
-    causes = dict(Event.objects.filter(type="order.confirmed").values_list("aggregate_id", "causation_id"))
+    causes = dict(ArchivedEvent.objects.filter(type="order.confirmed").values_list("aggregate_id", "causation_id"))
     assert causes == {str(event.order_id): event.envelope.event_id for event in events}
-    assert set(Event.objects.filter(type="order.confirmed").values_list("correlation_id", flat=True)) == {"test"}
+    assert set(ArchivedEvent.objects.filter(type="order.confirmed").values_list("correlation_id", flat=True)) == {
+        "test"
+    }
 
 
 def test_the_same_answer_in_another_event_changes_nothing() -> None:
@@ -119,7 +120,7 @@ def test_an_order_can_be_moved_without_the_bus() -> None:
 
 
 def created_again(order: Order) -> OrderCreated:
-    return OrderCreated.model_validate(Event.objects.get(type="order.created", aggregate_id=str(order.pk)).data)
+    return OrderCreated.model_validate(ArchivedEvent.objects.get(type="order.created", aggregate_id=str(order.pk)).data)
 
 
 class TestInvariants:

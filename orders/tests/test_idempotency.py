@@ -12,7 +12,7 @@ import time_machine
 from django.db import connection, connections
 from django.utils import timezone
 
-from eventbus.models import Outbox
+from eventbus.relay.models import Outbox
 from orders import intake, services, tasks
 from orders.models import IdempotencyKey, Order
 from orders.tests.factories import Api, ChannelFactory, an_item, an_order

@@ -10,8 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus.contracts import encode_json
-from eventbus.models import Event, Outbox, Stream
+from eventbus.archive.models import ArchivedEvent
+from eventbus.contracts.exact_json import encode_json
+from eventbus.recording.models import Stream
+from eventbus.relay.models import Outbox
 from eventbus.testing import published
 from orders import intake
 from orders.currencies import COUNTRIES, SMALLEST
@@ -49,7 +51,7 @@ def test_the_answer_is_what_a_later_get_says(api: Api) -> None:
 
 def test_the_event_says_who_caused_it(api: Api) -> None:
     answer = api.post(x_correlation_id="from-the-shop-1")
-    event = Event.objects.get()
+    event = ArchivedEvent.objects.get()
     assert answer["x-correlation-id"] == event.correlation_id == Order.objects.get().correlation_id == "from-the-shop-1"
     assert event.user_id == str(api.user.pk)
     assert event.causation_id is None
@@ -57,7 +59,9 @@ def test_the_event_says_who_caused_it(api: Api) -> None:
 
 def test_a_fresh_correlation_id_is_on_answer_order_and_event_alike(api: Api) -> None:
     answer = api.post()
-    assert answer["x-correlation-id"] == Event.objects.get().correlation_id == Order.objects.get().correlation_id
+    assert (
+        answer["x-correlation-id"] == ArchivedEvent.objects.get().correlation_id == Order.objects.get().correlation_id
+    )
 
 
 def test_an_order_takes_as_many_statements_with_200_lines_as_with_one(api: Api) -> None:
@@ -229,7 +233,7 @@ def test_what_is_wrong_is_pointed_at_and_nothing_is_stored(api: Api, path: str, 
     pointer = "/" + path.replace("~", "~0").replace("/", "~1").replace(".", "/")
     assert (answer.status_code, pointers(answer)) == (422, {pointer: code})
     assert not Order.objects.exists()
-    assert not Event.objects.exists()
+    assert not ArchivedEvent.objects.exists()
 
 
 def test_all_that_is_wrong_is_listed(api: Api) -> None:

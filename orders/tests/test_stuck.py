@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from structlog.testing import capture_logs
 
-from eventbus.models import Event
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import published
 from orders import queries, services, tasks
 from orders.events import OrderCancelled
@@ -43,7 +43,7 @@ def test_an_order_past_its_deadline_is_alarmed_and_cancelled_once() -> None:
     assert (order.status, order.cancel_reason) == ("CANCELLED", "timed out")
     assert order.timed_out_at is not None
     assert [(event.order_id, event.reason) for event in published(OrderCancelled)] == [(order.pk, "timed out")]
-    assert Event.objects.get(type="order.cancelled").correlation_id == order.correlation_id
+    assert ArchivedEvent.objects.get(type="order.cancelled").correlation_id == order.correlation_id
     assert queries.illegal_histories() == queries.orders_without_event() == []
 
 

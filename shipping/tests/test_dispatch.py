@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from eventbus.models import Event
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.archive.models import ArchivedEvent
 from eventbus.testing import deliver, prune_this_month
 from orders.events import OrderShipped
 from shipping import queries
@@ -44,8 +44,8 @@ def dispatch(client: APIClient, order_id: object, body: object = BODY) -> Any:
     return client.post(f"/api/v1/shipments/{order_id}/dispatch", body, format="json")
 
 
-def announced(order_id: object) -> list[Event]:
-    return list(Event.objects.filter(type=ShipmentDispatched.type, aggregate_id=str(order_id)))
+def announced(order_id: object) -> list[ArchivedEvent]:
+    return list(ArchivedEvent.objects.filter(type=ShipmentDispatched.type, aggregate_id=str(order_id)))
 
 
 def test_a_dispatch_is_noted_and_announced(staff: APIClient, clerk: User) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.contracts import Event
+from eventbus import Event
 from eventbus.testing import deliver
 from shipping import services
 from shipping.consumers import cancel, prepare

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from tests.support.bus import LiveBus
 from tests.support.processes import ROOT
 from tests.testapp.events import ProbeSent, TroubleAsked

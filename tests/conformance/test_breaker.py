@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
-from eventbus.retries import PUT_BACK_DELAY
-from eventbus.topology import JITTER, wait_exchange
+from eventbus import publish
+from eventbus.broker.topology import JITTER, wait_exchange
+from eventbus.worker.failures import PUT_BACK_DELAY
 from tests.support.bus import LiveBus
 from tests.testapp.events import TroubleAsked
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from django.db import transaction
 
-from eventbus.dead_letters.models import DeadLetter, Replay, ReplayItem
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.dead_letters.models import DeadLetter, DeadLetterReplay, DeadLetterReplayItem
 from eventbus.testing import on_the_wire
 from tests.support.bus import LiveBus
 from tests.support.processes import Process
@@ -109,14 +109,16 @@ def test_a_replay_whose_driver_was_killed_is_finished_by_another(bus: LiveBus) -
     command = ["python", "manage.py", "replay_dead_letters", "--all", "--rate", "10"]
     driver = Process("replay", command, bus.env, Path(bus.env["TEST_LOGS"]) / "replay.log")
     driver.start()
-    bus.wait_for(lambda: ReplayItem.objects.filter(outcome="replayed").count() > 12, "the replay to be under way")
+    bus.wait_for(
+        lambda: DeadLetterReplayItem.objects.filter(outcome="replayed").count() > 12, "the replay to be under way"
+    )
     driver.kill9()
-    assert Replay.objects.get().state == "running"
+    assert DeadLetterReplay.objects.get().state == "running"
 
     bus.ensure("dead letters")
     bus.query("UPDATE replay SET rate = NULL")
-    bus.wait_for(lambda: Replay.objects.get().state == "done", "another driver to finish it", 60)
-    assert ReplayItem.objects.filter(outcome="replayed").count() == 60
+    bus.wait_for(lambda: DeadLetterReplay.objects.get().state == "done", "another driver to finish it", 60)
+    assert DeadLetterReplayItem.objects.filter(outcome="replayed").count() == 60
     assert all(bus.effects("trouble.obey", event) == 1 for event in events)
 
 

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from django.db import transaction
 
-from eventbus.contracts import Event
-from eventbus.publishing import publish
+from eventbus import Event, publish
 from tests.support.bus import LiveBus
 from tests.testapp.consumers import GATE
 from tests.testapp.events import ProbeSent, TroubleAsked

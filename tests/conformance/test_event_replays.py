@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection, transaction
 
-from eventbus.event_replays.driver import IN_QUEUE
-from eventbus.event_replays.models import EventReplay
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.replays.driver import IN_QUEUE
+from eventbus.replays.models import ArchiveReplay
 from tests.support.bus import LiveBus
 from tests.support.processes import Process
 from tests.testapp.events import PastTold
@@ -92,8 +92,8 @@ def test_a_consumer_that_begins_at_the_beginning_has_each_effect_once(live_bus: 
         live_bus.wait_for(lambda: late in {queue["name"] for queue in live_bus.management("queues")}, "the queue")
         live_bus.wait_for(lambda: live_bus.wire.ready(late) > 0, "the queue to fill")
         live_bus.manage("declare_topology", LATECOMER=late)
-        fill = EventReplay.objects.get()
-        assert fill.is_fill
+        fill = ArchiveReplay.objects.get()
+        assert fill.is_backfill
         assert fill.total >= PAST + 100
         live_bus.start("worker late", LATECOMER=late)
         # Dies when the first window is out and not noted.
@@ -103,12 +103,12 @@ def test_a_consumer_that_begins_at_the_beginning_has_each_effect_once(live_bus: 
         assert (fill.sent, fill.state) == (0, "running")
         live_bus.query("UPDATE event_replay SET lease_until = now()")
         live_bus.start("dead letters", LATECOMER=late)
-        live_bus.wait_for(lambda: EventReplay.objects.get().sent > PAST / 3, "the fill to be under way", 60)
+        live_bus.wait_for(lambda: ArchiveReplay.objects.get().sent > PAST / 3, "the fill to be under way", 60)
         live_bus.kill9("dead letters")
-        assert EventReplay.objects.get().state == "running"
+        assert ArchiveReplay.objects.get().state == "running"
         live_bus.query("UPDATE event_replay SET lease_until = now()")
         live_bus.start("dead letters", LATECOMER=late)
-        live_bus.wait_for(lambda: EventReplay.objects.get().state == "done", "the fill to end", 90)
+        live_bus.wait_for(lambda: ArchiveReplay.objects.get().state == "done", "the fill to end", 90)
     everything = [*past, *meanwhile]
     live_bus.wait_for(lambda: once_each(live_bus, late, everything), "every effect", 60)
     live_bus.drain()
@@ -121,7 +121,7 @@ def test_the_same_selection_sent_twice_has_each_effect_once(live_bus: LiveBus, l
     past = told(IN_QUEUE + 200)
     live_bus.wait_for(lambda: not live_bus.unsettled(), "the relay to publish them to nobody")
     live_bus.manage("declare_topology", LATECOMER=late)
-    assert not EventReplay.objects.exists()
+    assert not ArchiveReplay.objects.exists()
     wanted = ["replay_events", "--to", late, "--since", "1h"]
     first, second = (run_json(live_bus, *wanted, "--detach", LATECOMER=late) for _ in range(2))
     assert first["total"] == second["total"] >= len(past)
@@ -130,11 +130,11 @@ def test_the_same_selection_sent_twice_has_each_effect_once(live_bus: LiveBus, l
     live_bus.wait_for(lambda: live_bus.wire.ready(late) > IN_QUEUE - 200, "the queue to have its share")
     with load() as meanwhile:
         live_bus.wait_for(lambda: len(meanwhile) > 100, "events to happen")
-        assert sum(each.sent for each in EventReplay.objects.all()) <= IN_QUEUE
+        assert sum(each.sent for each in ArchiveReplay.objects.all()) <= IN_QUEUE
         live_bus.start("worker late", LATECOMER=late)
-        live_bus.wait_for(lambda: EventReplay.objects.filter(state="done").count() == 2, "both to end", 60)
+        live_bus.wait_for(lambda: ArchiveReplay.objects.filter(state="done").count() == 2, "both to end", 60)
     live_bus.wait_for(lambda: once_each(live_bus, late, [*past, *meanwhile]), "every effect", 60)
-    assert sum(each.sent for each in EventReplay.objects.all()) > len(past)
+    assert sum(each.sent for each in ArchiveReplay.objects.all()) > len(past)
     again = live_bus.manage(*wanted, "--json", expect=1, LATECOMER=late)
     assert "handled already" in again
     assert "its inbox knows them" in again
@@ -149,10 +149,12 @@ def test_ctrl_c_pauses_and_resume_goes_on(live_bus: LiveBus, late: str) -> None:
     log = Path(live_bus.env["TEST_LOGS"]) / "replay-events.log"
     driver = Process("replay", command, live_bus.env | {"LATECOMER": late}, log)
     driver.start()
-    live_bus.wait_for(lambda: (found := EventReplay.objects.first()) and found.sent > 20, "the replay to be under way")
+    live_bus.wait_for(
+        lambda: (found := ArchiveReplay.objects.first()) and found.sent > 20, "the replay to be under way"
+    )
     driver.ask_to_end()
     assert driver.wait_for_end(20) == 1
-    paused = EventReplay.objects.get()
+    paused = ArchiveReplay.objects.get()
     assert paused.state == "paused"
     assert f"replay_events --resume {paused.pk}" in driver.says()
     live_bus.query("UPDATE event_replay SET rate = NULL")

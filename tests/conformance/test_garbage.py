@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from eventbus.testing import on_the_wire
 from tests.support.bus import LiveBus
 from tests.support.wire import Letter
@@ -87,7 +87,7 @@ def test_garbage_becomes_a_dead_letter_of_each_consumer_with_the_reason(live_bus
         (letter,) = dead_letters(live_bus, consumer)
         assert letter.headers["x-dead-reason"] == reason
         assert letter.headers["x-consumer"] == consumer
-        assert letter.headers["x-error-class"] == "eventbus.contracts.InvalidEvent"
+        assert letter.headers["x-error-class"] == "eventbus.errors.InvalidEvent"
         assert letter.body == body
         assert live_bus.wire.ready(consumer) == 0
 

@@ -5,8 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection, transaction
 
-from eventbus.contracts import Event
-from eventbus.publishing import publish
+from eventbus import Event, publish
 from tests.support.bus import LiveBus
 from tests.support.wire import Letter
 from tests.testapp.events import NobodyCares, ProbeSent

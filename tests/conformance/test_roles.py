@@ -35,7 +35,7 @@ with transaction.atomic():
 with transaction.atomic(), connection.cursor() as cursor:
     cursor.execute(relay.CLAIM, [10])
     assert cursor.fetchall()
-for each in invariants.registry:
+for each in invariants.INVARIANTS:
     each.check()
 """
 CHANGES = ("UPDATE {} SET type = 'x'", "DELETE FROM {}", "TRUNCATE {}")

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from eventbus import declarations, topology
+from eventbus.broker import topology
+from eventbus.consumer import CONSUMERS, LADDER
 from tests.support.bus import LiveBus
 from tests.testapp import consumers  # noqa: F401  declares what the processes declare
 
@@ -11,7 +12,7 @@ pytestmark = pytest.mark.live
 
 def test_each_consumer_has_its_quorum_queue_and_dead_letter_queue(live_bus: LiveBus) -> None:
     queues = {queue["name"]: queue for queue in live_bus.management("queues")}
-    for consumer in declarations.registry.values():
+    for consumer in CONSUMERS.values():
         queue, dead = queues[consumer.name], queues[consumer.dead_queue]
         assert queue["type"] == dead["type"] == "quorum"
         assert queue["durable"] is dead["durable"] is True
@@ -30,7 +31,7 @@ def test_queues_are_bound_by_what_their_consumers_declare_and_nothing_more(live_
     live_bus.ensure("worker probe", "worker trouble")
     bindings = [binding for binding in live_bus.management("bindings") if binding["source"] == "orders"]
     found = {(binding["destination"], binding["routing_key"]) for binding in bindings}
-    assert found == {(each.name, key) for each in declarations.registry.values() for key in each.routing_keys}
+    assert found == {(each.name, key) for each in CONSUMERS.values() for key in each.routing_keys}
     assert not [binding for binding in bindings if {"#", "*"} & set(binding["routing_key"])]
     # Celery's own: remote control, task events. Nothing of its delayed delivery, which binds by patterns.
     declared = {queue.name for queue in topology.queues()}
@@ -51,7 +52,7 @@ def test_a_delay_leads_back_to_the_queue_that_the_message_names(live_bus: LiveBu
     arguments: dict[str, dict[str, Any]] = {
         queue["name"]: queue["arguments"] for queue in live_bus.management("queues")
     }
-    for seconds in declarations.LADDER:
+    for seconds in LADDER:
         for jitter in topology.JITTER:
             delay = arguments[topology.wait_exchange(seconds, jitter)]
             assert delay["x-message-ttl"] == seconds * jitter * 1000

@@ -12,7 +12,7 @@ from django.conf import settings
 
 django.setup()
 
-from eventbus.relay import Relay  # noqa: E402
+from eventbus.relay.relay import Relay  # noqa: E402
 
 
 def main(number: int, batch: int) -> None:
@@ -20,7 +20,7 @@ def main(number: int, batch: int) -> None:
     for _ in range(number):
         child = os.fork()
         if child == 0:
-            Relay(settings.BROKER_URL, batch=batch).publish_batch()
+            Relay(settings.EVENTBUS_BROKER_URL, batch=batch).publish_batch()
             os._exit(1)
         _, status = os.waitpid(child, 0)
         killed += os.waitstatus_to_exitcode(status) == -signal.SIGKILL

@@ -50,7 +50,7 @@ def bus_on(server: SmallPostgres, sink: MailSink, logs: Path) -> LiveBus:
     bus = LiveBus(
         name=f"small_{server.port}",
         database_url=server.url,
-        broker_url=settings.BROKER_URL,
+        broker_url=settings.EVENTBUS_BROKER_URL,
         management_url=os.environ["MANAGEMENT_URL"],
         smtp_port=sink.port,
     )

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection, transaction
 
+from eventbus import publish
+from eventbus.broker.topology import DEAD
 from eventbus.dead_letters.models import DeadLetter
-from eventbus.publishing import publish
-from eventbus.topology import DEAD
 from tests.support.bus import LiveBus
 from tests.testapp.events import TroubleAsked
 

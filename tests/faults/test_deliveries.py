@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import transaction
 
-from eventbus import declarations
-from eventbus.publishing import publish
+from eventbus import publish
+from eventbus.consumer import CONSUMERS
 from tests.faults.conftest import WORKERS
 from tests.support import effects
 from tests.support.bus import LiveBus
@@ -92,7 +92,7 @@ def test_first_deliveries_in_any_order_have_one_effect_each(pipeline: LiveBus) -
 def test_garbage_in_every_queue_is_set_aside_with_a_reason_and_the_pipeline_goes_on(
     pipeline: LiveBus, shop: Shop, mail_sink: MailSink
 ) -> None:
-    running = [each for each in declarations.registry.values() if f"worker {each.group}" in WORKERS]
+    running = [each for each in CONSUMERS.values() if f"worker {each.group}" in WORKERS]
     for consumer in running:
         for garbage in (b"hello", b"[]", b"\x80\x04", b"x" * 2_000_000):
             pipeline.wire.publish(garbage, exchange="", key=consumer.name)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from tests.support.bus import LiveBus
 from tests.support.policies import length_limit
 from tests.testapp.events import ProbeSent, TroubleAsked
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.live, pytest.mark.faults]
 
 # The relay claims 500 at a time: more than a batch of them stands in front of everyone else's.
 MANY = 1_200
-HELD = "SELECT count(*) FROM outbox WHERE held_by = 'probe.sent.v1'"
+HELD = "SELECT count(*) FROM outbox WHERE blocked_key = 'probe.sent.v1'"
 
 
 def send(*events: ProbeSent | TroubleAsked) -> list[UUID]:
@@ -29,7 +29,7 @@ def test_a_full_queue_holds_back_its_own_events_and_loses_none(live_bus: LiveBus
     with length_limit(live_bus.name, "probe.audit", 100):
         ids = send(*[ProbeSent(probe_id=uuid4()) for _ in range(MANY)], *[ProbeSent(probe_id=probe) for _ in range(3)])
         live_bus.wait_for(
-            lambda: live_bus.query("SELECT count(*) FROM outbox WHERE held_by IS NULL") == [(0,)], "all to be tried"
+            lambda: live_bus.query("SELECT count(*) FROM outbox WHERE blocked_key IS NULL") == [(0,)], "all to be tried"
         )
         ((held,),) = live_bus.query(HELD)
         assert MANY - 700 < held < MANY

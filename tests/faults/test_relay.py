@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection, transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.mail import MailSink

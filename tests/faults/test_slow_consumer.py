@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from tests.support.bus import LiveBus
 from tests.testapp.events import NapAsked, ProbeSent
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import transaction
 
-from eventbus.publishing import publish
+from eventbus import publish
 from tests.faults.conftest import WORKERS
 from tests.support import effects
 from tests.support.bus import LiveBus

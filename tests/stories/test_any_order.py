@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
-from eventbus import invariants
-from eventbus.models import ProcessedEvent
+from eventbus.monitoring import invariants
+from eventbus.worker.models import ProcessedEvent
 from inventory import services as inventory
 from inventory.models import Stock
 from notifications.queries import doubled_or_missing_mails
@@ -33,7 +33,7 @@ WISHES = st.dictionaries(st.sampled_from(["cup", "vase", "cup", "ufo"]), st.inte
 
 def violations() -> set[str]:
     """What the product's own checks find. Mails are not sent here, and events wait where we want them to."""
-    found = {line for each in invariants.registry if each.code in {"I1", "I2", "I6"} for line in each.check()}
+    found = {line for each in invariants.INVARIANTS if each.code in {"I1", "I2", "I6"} for line in each.check()}
     return found | {line for line in doubled_or_missing_mails() if "for ever" not in line}
 
 

@@ -12,8 +12,8 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from eventbus import invariants
-from eventbus.models import Event
+from eventbus.archive.models import ArchivedEvent
+from eventbus.monitoring import invariants
 from inventory import services as inventory
 from inventory.models import Stock
 from inventory.tests.test_concurrency import at_once
@@ -63,7 +63,7 @@ def outcome(product: str, order_ids: list[UUID]) -> dict[UUID, str]:
     statuses = dict(Order.objects.filter(pk__in=order_ids).values_list("pk", "status"))
     mine = {product, *map(str, order_ids)}
     # The archive may hold what other tests committed.
-    found = [line for each in invariants.registry if each.code in {"I1", "I2", "I6"} for line in each.check()]
+    found = [line for each in invariants.INVARIANTS if each.code in {"I1", "I2", "I6"} for line in each.check()]
     assert [line for line in found if any(each in line for each in mine)] == []
     stock = Stock.objects.get(pk=product)
     count = list(statuses.values()).count
@@ -132,7 +132,7 @@ def test_everything_at_once_ends_legal_with_the_stock_right(product: str, order_
     statuses = outcome(product, order_ids)
     assert {statuses[order_id] for order_id in cancelled} <= {"CANCELLED"}
     assert {statuses[order_id] for order_id in dispatched} <= {"SHIPPED"}
-    kinds = list(Event.objects.filter(aggregate_id__in=map(str, order_ids)).values_list("type", flat=True))
+    kinds = list(ArchivedEvent.objects.filter(aggregate_id__in=map(str, order_ids)).values_list("type", flat=True))
     assert kinds.count("order.cancelled") + kinds.count("shipment.dispatched") <= ORDERS
 
 

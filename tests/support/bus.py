@@ -15,9 +15,10 @@ import psycopg
 from django.db import connection
 from psycopg import sql
 
-from eventbus import ledger
-from eventbus.contracts import WIRE_COLUMNS, WireFields
-from eventbus.wire import to_message
+from eventbus.broker.message import to_message
+from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.ids import FROM_THE_START
+from eventbus.monitoring import deliveries
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Process
 from tests.support.scratch import drop_database
@@ -254,10 +255,8 @@ class LiveBus:
         """What is still on its way: in the outbox, or not handled by a consumer that listens. One statement, as an
         event goes from the one to the other meanwhile."""
         waiting = "SELECT 'outbox', aggregate_id, event_id FROM outbox"
-        missing = f"SELECT m.consumer, m.type, m.id FROM ({ledger.MISSING}) AS m"
-        return self.query(
-            f"(SELECT * FROM ({waiting} LIMIT 5) AS o) UNION ALL ({missing})", ledger.FROM_THE_START, 1000
-        )
+        missing = f"SELECT m.consumer, m.type, m.id FROM ({deliveries.MISSING}) AS m"
+        return self.query(f"(SELECT * FROM ({waiting} LIMIT 5) AS o) UNION ALL ({missing})", FROM_THE_START, 1000)
 
     def drain(self, seconds: float = 60) -> None:
         """Wait until outbox and queues are empty: every event is handled, or a dead letter, at every consumer."""

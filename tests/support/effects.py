@@ -3,13 +3,13 @@
 from collections import Counter
 from uuid import UUID
 
-from eventbus import declarations
+from eventbus.consumer import CONSUMERS
 from tests.support.bus import LiveBus
 from tests.support.mail import MailSink
 from tests.support.shop import Shop
 
 #: Every process of the product: web, relay, and a worker for each group of consumers that is not the tests' own.
-GROUPS = {each.group for each in declarations.registry.values() if not each.handler.__module__.startswith("tests.")}
+GROUPS = {each.group for each in CONSUMERS.values() if not each.handler.__module__.startswith("tests.")}
 PIPELINE = ("web", "relay", *(f"worker {group}" for group in sorted(GROUPS)))
 
 MOVES = ["order.created", "order.confirmed", "order.rejected", "order.cancelled", "order.shipped"]

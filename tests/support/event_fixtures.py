@@ -24,7 +24,7 @@ def file_of(event_type: str, version: str) -> Path:
 
 def contracts() -> list[tuple[str, str]]:
     """Type and version of the product's own contracts, those of the tests left out."""
-    from eventbus.contracts import Event
+    from eventbus import Event
 
     return sorted(known for known, contract in Event.registry.items() if is_ours(contract.__module__))
 
@@ -57,7 +57,8 @@ def write(event_type: str, version: str, *, count: int) -> bool:
     """Keep the oldest events of this contract, as they go on the wire; returns whether there were any."""
     from django.db import connection
 
-    from eventbus.contracts import WIRE_COLUMNS, WireFields, encode_envelope
+    from eventbus.contracts.codec import encode_envelope
+    from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 
     oldest = f"SELECT {WIRE_COLUMNS} FROM event e WHERE type = %s AND version = %s ORDER BY id LIMIT %s"
     with connection.cursor() as cursor:

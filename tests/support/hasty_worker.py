@@ -4,7 +4,7 @@ import sys
 
 from django.core.management import execute_from_command_line
 
-from eventbus import breaker
+from eventbus.worker import circuit_breaker
 
-breaker.LONGEST_PAUSE = 0.5
+circuit_breaker.LONGEST_PAUSE = 0.5
 execute_from_command_line(["manage.py", "worker", *sys.argv[1:]])

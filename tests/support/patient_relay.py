@@ -2,7 +2,7 @@
 
 from django.core.management import execute_from_command_line
 
-from eventbus import relay
+from eventbus.relay import relay
 
 relay.IDLE_WAIT = 3600.0
 execute_from_command_line(["manage.py", "relay"])

@@ -6,11 +6,10 @@ from threading import Lock
 
 from django.db import transaction
 
-from eventbus import declarations
-from eventbus.contracts import Event
-from eventbus.declarations import Consumer
-from eventbus.models import Event as ArchivedEvent
-from eventbus.models import Outbox
+from eventbus import Consumer, Event
+from eventbus.archive.models import ArchivedEvent
+from eventbus.consumer import CONSUMERS
+from eventbus.relay.models import Outbox
 from eventbus.testing import deliver, from_archive
 
 
@@ -64,6 +63,6 @@ class Pump:
 
 def everywhere(event: Event) -> Iterator[Delivery]:
     """The event at each consumer that listens to it."""
-    for consumer in declarations.registry.values():
-        if event.routing_key() in consumer.routing_keys and not consumer.outside_effects:
+    for consumer in CONSUMERS.values():
+        if event.routing_key() in consumer.routing_keys and not consumer.side_effects:
             yield Delivery(consumer, event)

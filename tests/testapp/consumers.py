@@ -6,8 +6,7 @@ import signal
 import psycopg
 from django.db import connection
 
-from eventbus.contracts import Event
-from eventbus.declarations import PermanentFailure, Retry, consumer
+from eventbus import Event, PermanentFailure, Retry, consumer
 from tests.testapp.events import NapAsked, PastTold, ProbeSent, TroubleAsked
 
 

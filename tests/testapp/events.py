@@ -3,7 +3,7 @@
 from decimal import Decimal
 from uuid import UUID
 
-from eventbus.contracts import Event
+from eventbus import Event
 
 
 class ProbeSent(Event, type="probe.sent", version="1.0", aggregate="probe_id"):

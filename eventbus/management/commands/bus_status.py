@@ -10,8 +10,8 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Table
 
-from eventbus.confirms import BROKER_ERRORS
-from eventbus.status import BusStatus, bus_status
+from eventbus.broker.connection import BROKER_ERRORS
+from eventbus.monitoring.status import BusStatus, bus_status
 
 UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, *BROKER_ERRORS)
 

@@ -8,8 +8,9 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Column, Table
 
-from eventbus import alarms, notices
-from eventbus.models import Alarm, AlarmState
+from eventbus.monitoring import alarms, notifier
+from eventbus.monitoring.models import Alarm, AlarmState
+from eventbus.monitoring.rules import RULES
 
 
 class Command(BaseCommand):
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         try:
             found = alarms.evaluate(dry_run=options["dry_run"])
             if not options["dry_run"]:
-                notices.deliver()
+                notifier.deliver()
         except DatabaseError as error:
             raise CommandError(f"The database does not answer: {error}. Is it running?", returncode=2) from error
         firing = [alarm for alarm in found if alarm.state == AlarmState.FIRING]
@@ -40,7 +41,7 @@ class Command(BaseCommand):
 
 
 def as_data(alarm: Alarm) -> dict[str, Any]:
-    rule = alarms.registry[alarm.name]
+    rule = RULES[alarm.name]
     return {
         "alarm": alarm.name,
         "subject": alarm.subject,
@@ -66,12 +67,12 @@ def print_alarms(found: list[Alarm]) -> None:
             alarm.name,
             alarm.subject,
             f"{alarm.value:g}",
-            f"{alarms.registry[alarm.name].threshold:g}",
+            f"{RULES[alarm.name].threshold:g}",
             f"{alarm.since:%d %b %H:%M}",
             style="bold red" if alarm.state == AlarmState.FIRING else "yellow",
         )
     if wrong:
         console.print(table)
     for name in dict.fromkeys(alarm.name for alarm in wrong if alarm.state == AlarmState.FIRING):
-        console.print(f"[bold]{name}[/]: {alarms.registry[name].measures}. {alarms.registry[name].advice}")
+        console.print(f"[bold]{name}[/]: {RULES[name].measures}. {RULES[name].advice}")
     console.print(f"{len(found) - len(wrong)} of {len(found)} measured values are as they should be.")

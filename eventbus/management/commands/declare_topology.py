@@ -3,13 +3,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from amqp import PreconditionFailed
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from kombu import Connection
 
-from eventbus import topology
-from eventbus.confirms import BROKER_ERRORS, connect
-from eventbus.subscriptions import note_subscriptions
+from eventbus.broker import topology
+from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.conf import bus_settings
+from eventbus.subscriptions.noting import note_subscriptions
 
 
 class Command(BaseCommand):
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
     def _declare(self) -> None:
         try:
-            with connect(settings.BROKER_URL) as broker:
+            with connect(bus_settings.BROKER_URL) as broker:
                 topology.declare(broker)
         except PreconditionFailed as drift:
             raise CommandError(
@@ -46,7 +46,7 @@ class Command(BaseCommand):
             ) from drift
         except BROKER_ERRORS as error:
             raise CommandError(
-                f"No broker at {Connection(settings.BROKER_URL).as_uri()}: {error}. Is it running?", returncode=2
+                f"No broker at {Connection(bus_settings.BROKER_URL).as_uri()}: {error}. Is it running?", returncode=2
             ) from error
         for fill in note_subscriptions():
             self.stderr.write(f"{fill.consumer} is new: worker_dead_letters sends it {fill.total} archived events.")

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 
 from eventbus.dead_letters.services import discard
 from eventbus.management.bus_command import BusCommand
-from eventbus.management.dead_letter_options import actor, add_filters, require_filter, selection
+from eventbus.management.options import actor, add_filters, require_filter, selection
 
 
 class Command(BusCommand):

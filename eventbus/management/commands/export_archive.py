@@ -7,9 +7,9 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from eventbus import archive_export
-from eventbus.archive_export import Chosen
-from eventbus.management.dead_letter_options import moment
+from eventbus.archive import export
+from eventbus.archive.export import Chosen
+from eventbus.management.options import moment
 from eventbus.management.progress import progress_bar
 
 
@@ -35,17 +35,17 @@ class Command(BaseCommand):
         to_stdout = options["file"] == "-"
         try:
             with progress_bar(quiet=options["json"]) as bar:
-                total = None if bar.disable else archive_export.count(chosen)
+                total = None if bar.disable else export.count(chosen)
                 task = bar.add_task("exporting", total=total)
 
                 def progress(events: int) -> None:
                     bar.update(task, completed=events)
 
                 if to_stdout:
-                    manifest = archive_export.write_to(sys.stdout.buffer, chosen, progress)
+                    manifest = export.write_to(sys.stdout.buffer, chosen, progress)
                     sys.stdout.buffer.flush()
                 else:
-                    manifest = archive_export.export_to(Path(options["file"]), chosen, progress)
+                    manifest = export.export_to(Path(options["file"]), chosen, progress)
         except (DatabaseError, OSError) as error:
             raise CommandError(f"{type(error).__name__}: {error}. Nothing was put in place.", returncode=2) from error
         report = msgspec.json.encode(manifest).decode()

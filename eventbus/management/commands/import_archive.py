@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from eventbus import archive_import
-from eventbus.archive_files import WrongFile, read_manifest
-from eventbus.archive_import import Conflict, Imported
+from eventbus.archive import import_
+from eventbus.archive.files import WrongFile, read_manifest
+from eventbus.archive.import_ import Conflict, Imported
 from eventbus.management.progress import progress_bar
 
 
@@ -44,8 +44,8 @@ class Command(BaseCommand):
         with progress_bar(quiet=quiet) as bar:
             total = read_manifest(file).events
             check, store = (bar.add_task(step, total=total) for step in ("checking", "storing"))
-            _, months = archive_import.verify(file, lambda events: bar.update(check, completed=events))
+            _, months = import_.verify(file, lambda events: bar.update(check, completed=events))
             bar.update(check, completed=total)
-            return archive_import.import_from(
+            return import_.import_from(
                 file, months, lambda events: bar.update(store, completed=events), dry_run=dry_run
             )

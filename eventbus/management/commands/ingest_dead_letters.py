@@ -5,10 +5,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from eventbus.dead_letters.driver import Driver
-from eventbus.dead_letters.ingester import Ingester
-from eventbus.event_replays.driver import EventReplayDriver
-from eventbus.leased_runs import LeasedDriver
+from eventbus.conf import bus_settings
+from eventbus.dead_letters.ingest import Ingester
+from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
+from eventbus.leases import LeasedDriver
+from eventbus.replays.driver import ArchiveReplayDriver
 
 
 class Command(BaseCommand):
@@ -20,8 +21,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATABASES["default"]["OPTIONS"]["application_name"] = "dead letters"
-        ingester = Ingester(settings.BROKER_URL)
-        drivers: list[LeasedDriver] = [Driver(settings.BROKER_URL), EventReplayDriver(settings.BROKER_URL)]
+        ingester = Ingester(bus_settings.BROKER_URL)
+        drivers: list[LeasedDriver] = [
+            DeadLetterReplayDriver(bus_settings.BROKER_URL),
+            ArchiveReplayDriver(bus_settings.BROKER_URL),
+        ]
 
         def drive(driver: LeasedDriver) -> None:
             try:

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from eventbus.contracts import Event
-from eventbus.listeners import Listener, by_event, listeners
+from eventbus.contracts.event import Event
 from eventbus.management.bus_command import BusCommand
+from eventbus.subscriptions.catalogue import ConsumerEntry, consumer_entries, contract_entries
 
 
 class Command(BusCommand):
@@ -24,7 +24,7 @@ class Command(BusCommand):
         kind = options["event"]
         if kind and kind not in (known := {contract.type for contract in Event.registry.values()}):
             raise CommandError(f"No event is called {kind}. There are: {', '.join(sorted(known))}.", returncode=2)
-        consumers, events = listeners(kind), by_event(kind)
+        consumers, events = consumer_entries(kind), contract_entries(kind)
         if options["json"]:
             found = {"consumers": [each.as_json() for each in consumers], "events": [each.as_json() for each in events]}
             self.stdout.write(json.dumps(found))
@@ -35,16 +35,16 @@ class Command(BusCommand):
                 self.stdout.write(f"    {line}")
         self.stdout.write("")
         for event in events:
-            nobody = "nobody" if event.announced else "nobody: it is not announced, but its own app's history"
+            nobody = "nobody: it is internal, its own app's history" if event.internal else "nobody"
             self.stdout.write(f"{event.routing_key}  ->  {', '.join(event.consumers) or nobody}")
 
 
-def heading(each: Listener) -> str:
+def heading(each: ConsumerEntry) -> str:
     """The consumer's name, and what is wrong with it."""
     return each.name + ("  GONE" if each.is_gone else "") + ("  QUIET" if each.is_quiet else "")
 
 
-def details(each: Listener) -> list[str]:
+def details(each: ConsumerEntry) -> list[str]:
     """What there is to say of a consumer, line by line."""
     lines = [f"listens to {', '.join(each.routing_keys)}, since {each.since}"]
     lines.append(f"last heard {each.heard_at:%Y-%m-%d %H:%M}" if each.heard_at else "has heard nothing yet")

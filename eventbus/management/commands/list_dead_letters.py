@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eventbus.dead_letters import queries
-from eventbus.dead_letters.models import DeadLetterGroup, LetterState, Replay
+from eventbus.dead_letters.models import DeadLetterGroup, DeadLetterReplay, DeadLetterState
 from eventbus.dead_letters.queries import COUNT_LIMIT
 from eventbus.management.bus_command import BusCommand
-from eventbus.management.dead_letter_options import add_filters, selection
+from eventbus.management.options import add_filters, selection
 
 
 class Command(BusCommand):
@@ -22,7 +22,7 @@ class Command(BusCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         add_filters(parser)
-        parser.add_argument("--state", choices=[*LetterState.values, "any"], default=LetterState.OPEN.value)
+        parser.add_argument("--state", choices=[*DeadLetterState.values, "any"], default=DeadLetterState.OPEN.value)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--groups", action="store_true", help="show groups instead of letters")
         what.add_argument("--replays", action="store_true", help="show replays instead of letters")
@@ -104,7 +104,7 @@ class Command(BusCommand):
         self._print(table, f"{len(groups)} groups")
 
     def _replays(self, limit: int, as_json: bool) -> None:
-        rows = [queries.replay_as_json(replay) for replay in Replay.objects.order_by("-pk")[:limit]]
+        rows = [queries.replay_as_json(replay) for replay in DeadLetterReplay.objects.order_by("-pk")[:limit]]
         if as_json:
             self.stdout.write(json.dumps({"replays": rows}))
             return

@@ -3,12 +3,12 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from eventbus import archive, pruning
+from eventbus.archive import history, retention
+from eventbus.conf import bus_settings
 
 
 class Command(BaseCommand):
@@ -24,8 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            months = pruning.due() if options["dry_run"] else list(pruning.prune())
-            begins, without_month = archive.begins(), pruning.events_without_month()
+            months = retention.due() if options["dry_run"] else list(retention.prune())
+            begins, without_month = history.archive_begins(), retention.events_without_month()
         except (DatabaseError, ImproperlyConfigured) as error:
             raise CommandError(f"{type(error).__name__}: {error}", returncode=2) from error
         if options["json"]:
@@ -46,9 +46,9 @@ class Command(BaseCommand):
         if any(month.kept_because for month in months):
             sys.exit(1)
 
-    def _print(self, months: list[pruning.Month], verb: str) -> None:
+    def _print(self, months: list[retention.Month], verb: str) -> None:
         if not months:
-            self.stdout.write(f"Nothing is older than {settings.ARCHIVE_DAYS} days.")
+            self.stdout.write(f"Nothing is older than {bus_settings.ARCHIVE_DAYS} days.")
         for month in months:
             if month.kept_because:
                 self.stdout.write(f"{month} stays: {'; '.join(month.kept_because)}")

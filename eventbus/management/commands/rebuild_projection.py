@@ -8,14 +8,13 @@ from django.db import DatabaseError, InterfaceError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from eventbus import declarations
-from eventbus.contracts import InvalidEvent
-from eventbus.declarations import Consumer
-from eventbus.rebuild import driver
-from eventbus.rebuild.comparing import Differences
-from eventbus.rebuild.copies import Copy, Refused, old_copy, rebuilt_copy
-from eventbus.rebuild.feeding import HandlerFailed
-from eventbus.rebuild.reading import counts, remaining
+from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.errors import InvalidEvent
+from eventbus.projections import driver
+from eventbus.projections.comparing import Differences
+from eventbus.projections.feeding import HandlerFailed
+from eventbus.projections.reading import counts, remaining
+from eventbus.projections.shadow_tables import Refused, ShadowTables, old_tables, rebuilt_tables
 
 
 class Command(BaseCommand):
@@ -27,7 +26,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("consumer", help="a consumer that is declared with projects=[…]")
+        parser.add_argument("consumer", help="a consumer that is declared with tables=[…]")
         parser.add_argument("--json", action="store_true", help="for machines")
         parser.add_argument(
             "--show", type=int, default=10, metavar="N", help="with --diff: list so many rows of a kind (default 10)"
@@ -62,9 +61,9 @@ class Command(BaseCommand):
         return None
 
     def _consumer(self, name: str) -> Consumer:
-        consumer = declarations.registry.get(name)
+        consumer = CONSUMERS.get(name)
         if consumer is None:
-            known = ", ".join(sorted(each.name for each in declarations.registry.values() if each.tables)) or "none"
+            known = ", ".join(sorted(each.name for each in CONSUMERS.values() if each.tables)) or "none"
             raise Refused(f"No consumer is called {name}. Projections: {known}.")
         return consumer
 
@@ -72,9 +71,9 @@ class Command(BaseCommand):
         if options["diff"]:
             self._diff(consumer, options)
         elif options["abandon"]:
-            self._drop(rebuilt_copy(consumer), options["json"])
+            self._drop(rebuilt_tables(consumer), options["json"])
         elif options["drop_old"]:
-            self._drop(old_copy(consumer), options["json"])
+            self._drop(old_tables(consumer), options["json"])
         else:
             self._swap(consumer, options)
 
@@ -84,12 +83,12 @@ class Command(BaseCommand):
             done = driver.swap(copy, bar.advance)
         if options["json"]:
             report = {"consumer": consumer.name, "events": bar.count, "settled": done.settled, "seconds": done.seconds}
-            self.stdout.write(json.dumps({**report, "old": old_copy(consumer).schema}))
+            self.stdout.write(json.dumps({**report, "old": old_tables(consumer).schema}))
             return
         self.stdout.write(
             f"{bar.count} events taken in. {', '.join(consumer.tables)}: exchanged while {consumer.name} stood still "
             f"for {done.seconds:.2f} s. {done.settled} events that it had not handled count as handled.\n"
-            f"The tables from before are in {old_copy(consumer).schema}: --back takes them again, --drop-old removes "
+            f"The tables from before are in {old_tables(consumer).schema}: --back takes them again, --drop-old removes "
             "them."
         )
 
@@ -105,12 +104,12 @@ class Command(BaseCommand):
         if any(each.total for each in found):
             sys.exit(1)
 
-    def _begin(self, consumer: Consumer) -> Copy:
+    def _begin(self, consumer: Consumer) -> ShadowTables:
         copy, is_new = driver.begin(consumer)
         self.stderr.write(f"Building in {copy.schema}, {'from the beginning' if is_new else 'going on'}.")
         return copy
 
-    def _drop(self, copy: Copy, as_json: bool) -> None:
+    def _drop(self, copy: ShadowTables, as_json: bool) -> None:
         existed = copy.exists
         copy.drop()
         if as_json:
@@ -119,7 +118,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{copy.schema} is removed." if existed else f"There is no {copy.schema}.")
 
     def _dry_run(self, consumer: Consumer, as_json: bool) -> None:
-        copy = rebuilt_copy(consumer)
+        copy = rebuilt_tables(consumer)
         found = dict(counts(copy))
         if as_json:
             report = {"consumer": consumer.name, "tables": consumer.tables, "begun": copy.exists, "events": found}
@@ -153,7 +152,7 @@ def _values(row: dict[str, Any]) -> str:
 class _Bar:
     """A bar on standard error, where somebody looks; counts in any case."""
 
-    def __init__(self, copy: Copy, *, quiet: bool) -> None:
+    def __init__(self, copy: ShadowTables, *, quiet: bool) -> None:
         self.count = 0
         self._bar = Progress(
             TextColumn("rebuilding"),

@@ -4,7 +4,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from eventbus.relay import Relay
+from eventbus.conf import bus_settings
+from eventbus.relay.relay import Relay
 
 
 class Command(BaseCommand):
@@ -16,7 +17,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Named, so that `bus_status` and anyone who looks at pg_stat_activity sees the relays.
         settings.DATABASES["default"]["OPTIONS"]["application_name"] = "relay"
-        relay = Relay(settings.BROKER_URL)
+        relay = Relay(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop())
         relay.run()

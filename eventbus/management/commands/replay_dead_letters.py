@@ -6,27 +6,20 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from eventbus.conf import bus_settings
 from eventbus.dead_letters import queries, replays
-from eventbus.dead_letters.driver import Driver, tally_of
-from eventbus.dead_letters.models import Replay, ReplayState
+from eventbus.dead_letters.dry_run import DryRun, DryRunRefused, dry_run
+from eventbus.dead_letters.models import DeadLetterReplay, ReplayState
+from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver, tally_of
 from eventbus.dead_letters.selection import Selection
-from eventbus.dead_letters.trial import NotTried, Trial, try_letter
-from eventbus.leased_runs import Refused
+from eventbus.leases import RunRefused
 from eventbus.management.bus_command import BusCommand
 from eventbus.management.commands.show_dead_letter import trial_lines
-from eventbus.management.dead_letter_options import (
-    actor,
-    add_filters,
-    fraction,
-    rate,
-    require_filter,
-    selection,
-)
+from eventbus.management.options import actor, add_filters, fraction, rate, require_filter, selection
 
 
 class Command(BusCommand):
@@ -59,7 +52,7 @@ class Command(BusCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             replay_id = self._known_replay(options)
-        except Refused as error:
+        except RunRefused as error:
             raise CommandError(str(error), returncode=2) from error
         if replay_id is None:
             chosen = selection(options)
@@ -73,7 +66,7 @@ class Command(BusCommand):
             return self._report(replay_id, options["json"])
         self._drive(replay_id, quiet=options["json"])
         self._report(replay_id, options["json"])
-        replay = Replay.objects.get(pk=replay_id)
+        replay = DeadLetterReplay.objects.get(pk=replay_id)
         if replay.state != ReplayState.DONE or tally_of(replay_id).failed:
             sys.exit(1)
         return None
@@ -88,7 +81,7 @@ class Command(BusCommand):
         elif options["cancel"]:
             replays.cancel_replay(replay_id, by=actor())
         # One that runs, and whose driver may have died, only needs a driver.
-        elif not Replay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
+        elif not DeadLetterReplay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
             replays.resume_replay(replay_id, by=actor())
         return replay_id
 
@@ -103,19 +96,22 @@ class Command(BusCommand):
 
     def _drive(self, replay_id: UUID, *, quiet: bool) -> None:
         """Drive the replay until it ends. Ctrl-C pauses it."""
-        driver = Driver(settings.BROKER_URL)
+        driver = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
         with progress_bar(quiet) as bar:
-            task = bar.add_task("", total=Replay.objects.get(pk=replay_id).total, note="")
+            task = bar.add_task("", total=DeadLetterReplay.objects.get(pk=replay_id).total, note="")
             driver.run_one(replay_id, lambda: self._show(replay_id, bar, task))
-        if driver.stopping.is_set() and Replay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists():
+        if (
+            driver.stopping.is_set()
+            and DeadLetterReplay.objects.filter(pk=replay_id, state=ReplayState.RUNNING).exists()
+        ):
             replays.pause_replay(replay_id, by=actor())
             self.stderr.write(f"Paused. Go on with: replay_dead_letters --resume {replay_id}")
 
     def _show(self, replay_id: UUID, bar: Progress, task: Any) -> bool:
         """Show how far it is; whether it runs still."""
-        tally, replay = tally_of(replay_id), Replay.objects.get(pk=replay_id)
+        tally, replay = tally_of(replay_id), DeadLetterReplay.objects.get(pk=replay_id)
         waiting = f", {tally.in_flight} under way" if tally.in_flight else ""
         bar.update(
             task, completed=tally.replayed + tally.failed, note=f"{tally.failed} failed again{waiting} {replay.note}"
@@ -123,7 +119,7 @@ class Command(BusCommand):
         return replay.state == ReplayState.RUNNING
 
     def _report(self, replay_id: UUID, as_json: bool) -> None:
-        found = queries.replay_as_json(Replay.objects.get(pk=replay_id))
+        found = queries.replay_as_json(DeadLetterReplay.objects.get(pk=replay_id))
         if as_json:
             self.stdout.write(json.dumps(found))
             return
@@ -144,12 +140,12 @@ class Command(BusCommand):
         self.stdout.write(f"Would replay {counts.total()} letters.")
 
     def _try(self, chosen: Selection, options: dict[str, Any]) -> None:
-        trials: list[Trial] = []
+        trials: list[DryRun] = []
         verdicts: Counter[str] = Counter()
         for letter in chosen.replayable().order_by("pk")[: options["limit"]].iterator(chunk_size=100):
             try:
-                trial = try_letter(letter)
-            except NotTried as error:
+                trial = dry_run(letter)
+            except DryRunRefused as error:
                 raise CommandError(str(error), returncode=2) from error
             verdicts[trial.verdict] += 1
             if options["json"]:

@@ -5,20 +5,20 @@ from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from eventbus.event_replays import runs
-from eventbus.event_replays.driver import EventReplayDriver
-from eventbus.event_replays.models import EventReplay, RunState
-from eventbus.event_replays.runs import Plan
-from eventbus.event_replays.selection import Selection, WrongSelection
-from eventbus.leased_runs import Refused
+from eventbus.conf import bus_settings
+from eventbus.leases import RunRefused
 from eventbus.management.bus_command import BusCommand
-from eventbus.management.dead_letter_options import actor, moment, rate
+from eventbus.management.options import actor, moment, rate
+from eventbus.replays import runs
+from eventbus.replays.driver import ArchiveReplayDriver
+from eventbus.replays.models import ArchiveReplay, RunState
+from eventbus.replays.runs import Plan
+from eventbus.replays.selection import Selection, WrongSelection
 
 LISTED = 50
 
@@ -50,7 +50,7 @@ class Command(BusCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say how many events of what would be sent")
         parser.add_argument("--detach", action="store_true", help="start it, and leave it to worker_dead_letters")
         parser.add_argument(
-            "--outside-effects", default="", metavar="CONSUMER", help="yes, let this consumer act outside the database"
+            "--side-effects", default="", metavar="CONSUMER", help="yes, let this consumer act outside the database"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -58,13 +58,13 @@ class Command(BusCommand):
             return self._list(options["json"])
         try:
             replay_id = self._start(options) if options["to"] else self._known_replay(options)
-        except (Refused, WrongSelection) as error:
+        except (RunRefused, WrongSelection) as error:
             raise CommandError(str(error), returncode=2) from error
         if replay_id is None:
             return None
         if not (options["pause"] or options["cancel"] or options["detach"]):
             self._drive(replay_id, quiet=options["json"])
-        replay = EventReplay.objects.get(pk=replay_id)
+        replay = ArchiveReplay.objects.get(pk=replay_id)
         self._report(replay, options["json"])
         asked_for = options["pause"] or options["cancel"] or options["detach"]
         if replay.state != RunState.DONE and not asked_for:
@@ -73,7 +73,7 @@ class Command(BusCommand):
 
     def _start(self, options: dict[str, Any]) -> UUID | None:
         """Start what the arguments ask for; None after a dry run. Raises WrongSelection."""
-        consumer = runs.consumer_named(options["to"], outside_effects=options["outside_effects"])
+        consumer = runs.consumer_named(options["to"], side_effects=options["side_effects"])
         selection = Selection(
             types=options["type"],
             since=options["since"],
@@ -100,30 +100,30 @@ class Command(BusCommand):
         else:
             replay_id = options["resume"]
             # One that runs, and whose driver may have died, only needs a driver.
-            if not EventReplay.objects.filter(pk=replay_id, state=RunState.RUNNING).exists():
+            if not ArchiveReplay.objects.filter(pk=replay_id, state=RunState.RUNNING).exists():
                 runs.resume_replay(replay_id, by=actor())
         return UUID(str(replay_id))
 
     def _drive(self, replay_id: UUID, *, quiet: bool) -> None:
         """Drive the replay until it ends. Ctrl-C pauses it."""
-        driver = EventReplayDriver(settings.BROKER_URL)
+        driver = ArchiveReplayDriver(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
         with progress_bar(quiet) as bar:
-            task = bar.add_task("", total=EventReplay.objects.get(pk=replay_id).total, note="")
+            task = bar.add_task("", total=ArchiveReplay.objects.get(pk=replay_id).total, note="")
 
             def show() -> bool:
-                replay = EventReplay.objects.get(pk=replay_id)
+                replay = ArchiveReplay.objects.get(pk=replay_id)
                 note = replay.note or f"{bar.tasks[0].speed or 0:,.0f} events/s"
                 bar.update(task, completed=replay.sent, note=note)
                 return replay.state == RunState.RUNNING
 
             driver.run_one(replay_id, show)
-        if driver.stopping.is_set() and EventReplay.objects.filter(pk=replay_id, state=RunState.RUNNING).exists():
+        if driver.stopping.is_set() and ArchiveReplay.objects.filter(pk=replay_id, state=RunState.RUNNING).exists():
             runs.pause_replay(replay_id, by=actor())
             self.stderr.write(f"Paused. Go on with: replay_events --resume {replay_id}")
 
-    def _report(self, replay: EventReplay, as_json: bool) -> None:
+    def _report(self, replay: ArchiveReplay, as_json: bool) -> None:
         if as_json:
             self.stdout.write(json.dumps(runs.as_json(replay)))
             return
@@ -157,7 +157,7 @@ class Command(BusCommand):
             self.stdout.write("What is in the outbox the relay sends as well. It has its effect once all the same.")
 
     def _list(self, as_json: bool) -> None:
-        replays = EventReplay.objects.all()[:LISTED]
+        replays = ArchiveReplay.objects.all()[:LISTED]
         if as_json:
             self.stdout.write(json.dumps({"replays": [runs.as_json(replay) for replay in replays]}))
             return

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from eventbus.dead_letters import queries
+from eventbus.dead_letters.dry_run import DryRun, DryRunRefused, dry_run
 from eventbus.dead_letters.models import DeadLetter
-from eventbus.dead_letters.trial import NotTried, Trial, try_letter
 from eventbus.management.bus_command import BusCommand
 
 
@@ -29,8 +29,8 @@ class Command(BusCommand):
             raise CommandError(f"There is no dead letter {options['id']}: never, or it was dropped after its days.")
         shown = queries.letter_in_full(letter)
         try:
-            trial = try_letter(letter) if options["try"] else None
-        except NotTried as error:
+            trial = dry_run(letter) if options["try"] else None
+        except DryRunRefused as error:
             raise CommandError(str(error), returncode=2) from error
         if options["json"]:
             self.stdout.write(json.dumps(shown | ({"trial": trial.as_json()} if trial else {})))
@@ -56,7 +56,7 @@ class Command(BusCommand):
         self.stdout.write(f"\n{shown['traceback'].rstrip()}\n\npayload\n{shown['payload']}")
 
 
-def trial_lines(trial: Trial) -> list[str]:
+def trial_lines(trial: DryRun) -> list[str]:
     """A trial for people."""
     lines = ["", f"tried, and rolled back: {trial.verdict}"]
     lines += [

@@ -3,14 +3,14 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Column, Table
 
-from eventbus import invariants, ledger
-from eventbus.confirms import SEND_ERRORS
+from eventbus.broker.publisher import SEND_ERRORS
+from eventbus.conf import bus_settings
 from eventbus.management.bus_command import BusCommand
+from eventbus.monitoring import deliveries, invariants
 
 
 class Command(BusCommand):
@@ -28,15 +28,15 @@ class Command(BusCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         repaired = self._repair(options["dry_run"]) if options["repair"] else 0
-        found = [(each, each.check()) for each in sorted(invariants.registry, key=lambda each: each.code)]
+        found = [(each, each.check()) for each in sorted(invariants.INVARIANTS, key=lambda each: each.code)]
         if options["json"]:
             report = [{"code": each.code, "promise": each.promise, "violations": broken} for each, broken in found]
             holds = not any(broken for _, broken in found)
             self.stdout.write(
-                json.dumps({"holds": holds, "invariants": report, "ledger": ledger.balance(), "repaired": repaired})
+                json.dumps({"holds": holds, "invariants": report, "ledger": deliveries.balance(), "repaired": repaired})
             )
         else:
-            print_balance(ledger.balance())
+            print_balance(deliveries.balance())
             if options["repair"]:
                 self.stdout.write(f"{repaired} events sent again{' (dry run: not sent)' if options['dry_run'] else ''}")
             for each, broken in found:
@@ -50,9 +50,9 @@ class Command(BusCommand):
 
     def _repair(self, dry_run: bool) -> int:
         if dry_run:
-            return sum(each.get("missing", 0) for each in ledger.balance().values())
+            return sum(each.get("missing", 0) for each in deliveries.balance().values())
         try:
-            return sum(ledger.repair(settings.BROKER_URL))
+            return sum(deliveries.repair(bus_settings.BROKER_URL))
         except SEND_ERRORS as error:
             raise CommandError(f"The broker took no more: {error}. Run it again.", returncode=2) from error
 

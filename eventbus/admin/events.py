@@ -1,0 +1,58 @@
+"""Events, the inbox and the outbox in Django admin: to look at, not to change."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from eventbus.admin import archive_replays as event_replays  # noqa: F401
+from eventbus.admin import (
+    consumers,  # noqa: F401  the second registers its page
+    dead_letters,  # noqa: F401  it registers its pages
+)
+from eventbus.admin.read_only import ReadOnlyAdmin, by_uuid
+from eventbus.archive.models import ArchivedEvent
+from eventbus.monitoring import alarms  # noqa: F401  the second registers its page
+from eventbus.relay.models import Outbox
+from eventbus.worker.models import ProcessedEventRow
+
+
+@admin.register(ArchivedEvent)
+class EventAdmin(ReadOnlyAdmin):
+    """The archive. Searching is by whole ids: they are indexed, a part of one is not."""
+
+    list_display = ["id", "type", "version", "aggregate_id", "sequence", "occurred_at", "correlation_id"]
+    list_filter = ["type", "version", "occurred_at"]
+    search_fields = ["aggregate_id__exact", "correlation_id__exact"]
+    search_help_text = "A whole event, order, product or correlation id"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ArchivedEvent], search_term: str
+    ) -> tuple[QuerySet[ArchivedEvent], bool]:
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        return found | by_uuid(queryset, "id", search_term), distinct
+
+
+@admin.register(ProcessedEventRow)
+class ProcessedEventAdmin(ReadOnlyAdmin):
+    """What each consumer has done with each event."""
+
+    list_display = ["event_id", "consumer", "outcome", "attempts", "processed_at"]
+    list_display_links = None
+    list_filter = ["consumer", "outcome"]
+    search_fields = ["consumer__exact"]
+    search_help_text = "A whole event id, or a consumer's name"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ProcessedEventRow], search_term: str
+    ) -> tuple[QuerySet[ProcessedEventRow], bool]:
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        return found | by_uuid(queryset, "event_id", search_term), distinct
+
+
+@admin.register(Outbox)
+class OutboxAdmin(ReadOnlyAdmin):
+    """What the broker has not confirmed yet."""
+
+    list_display = ["position", "event_id", "aggregate_id", "blocked_key"]
+    list_display_links = None
+    ordering = ["position"]

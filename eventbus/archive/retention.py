@@ -1,0 +1,164 @@
+"""Retention: months that are older than ARCHIVE_DAYS leave the archive and the inbox, both at once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, connection, transaction
+
+from eventbus.archive.models import PrunedMonth
+from eventbus.archive.partitions import month_start, months
+from eventbus.conf import bus_settings
+from eventbus.db.ddl import is_busy, without_queueing
+from eventbus.db.locks import AdvisoryLock
+from eventbus.ids import first_id_at
+
+log = structlog.get_logger(__name__)
+
+#: Takes the end of the month that goes, and the smallest id that an event of then can have.
+Preparation = Callable[[datetime, UUID], object]
+
+preparations: list[Preparation] = []
+
+OUTBOX = "SELECT count(*) FROM outbox WHERE event_id >= %(start)s AND event_id < %(end)s"
+LETTERS = """
+SELECT count(*) FROM dead_letter
+WHERE event_id >= %(start)s AND event_id < %(end)s AND state IN ('open', 'replaying')
+"""
+WAITING = """
+SELECT count(*) FROM processed_event WHERE event_id >= %(start)s AND event_id < %(end)s AND outcome = 'waiting'
+"""
+CUT = """
+INSERT INTO stream_cut AS cut (aggregate_type, aggregate_id, sequence)
+SELECT aggregate_type, aggregate_id, max(sequence) FROM event WHERE id >= %(start)s AND id < %(end)s GROUP BY 1, 2
+ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = greatest(cut.sequence, EXCLUDED.sequence)
+"""
+COUNT = "SELECT count(*) FROM event WHERE id >= %(start)s AND id < %(end)s"
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month that is due, or was just pruned. `kept_because` says what it still waits for."""
+
+    start: datetime
+    events: int
+    kept_because: list[str] = field(default_factory=list)
+
+    @property
+    def end(self) -> datetime:
+        return month_start(self.start, 1)
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m}"
+
+
+def before_pruning(prepare: Preparation) -> Preparation:
+    """Register what must be done before a month's events go, such as keeping what was derived from them.
+
+    It is called outside of any transaction, before each month, and again where that month could not go after all: what
+    it has done already must be left as it is. Where it raises, the month stays.
+    """
+    preparations.append(prepare)
+    return prepare
+
+
+def due(now: datetime | None = None) -> list[Month]:
+    """The months that end before the time to keep begins, the oldest first. Raises ImproperlyConfigured."""
+    if bus_settings.ARCHIVE_DAYS < 1:
+        raise ImproperlyConfigured(f"ARCHIVE_DAYS is {bus_settings.ARCHIVE_DAYS}: keep events for a day at least.")
+    cutoff = (now or datetime.now(UTC)) - timedelta(days=bus_settings.ARCHIVE_DAYS)
+    return [_look_at(start) for start in months() if month_start(start, 1) <= cutoff]
+
+
+def prune(now: datetime | None = None) -> Iterator[Month]:
+    """Drop what is due, month by month from the oldest, and yield each; ends at the first that has to stay.
+
+    Raises DatabaseError, and whatever a preparation raises.
+    """
+    for month in due(now):
+        done = month if month.kept_because else _prune_month(month)
+        if done is None:
+            continue
+        if done.kept_because:
+            log.error("archive.month_kept", month=str(done), because=done.kept_because)
+        else:
+            log.info("archive.month_pruned", month=str(done), events=done.events)
+        yield done
+        if done.kept_because:
+            return
+
+
+def events_without_month() -> int:
+    """How many events lie in the default partition. They are of no month, so they are never pruned."""
+    return _count("SELECT count(*) FROM event_default")
+
+
+def _look_at(start: datetime) -> Month:
+    bounds = {"start": first_id_at(start), "end": first_id_at(month_start(start, 1))}
+    found = {
+        "events in the outbox: let the relay publish them": _count(OUTBOX, bounds),
+        "open dead letters: replay or discard them": _count(LETTERS, bounds),
+        "events that wait behind a dead letter: replay or discard that one": _count(WAITING, bounds),
+    }
+    return Month(start, _count(COUNT, bounds), [f"{number} {what}" for what, number in found.items() if number])
+
+
+def _prune_month(month: Month) -> Month | None:
+    """None for a month that somebody else has pruned since."""
+    for prepare in preparations:
+        prepare(month.end, first_id_at(month.end))
+    try:
+        with transaction.atomic():
+            if not _is_alone():
+                return Month(month.start, month.events, ["another prune_archive is at it: run it again later"])
+            tables = months().get(month.start)
+            if tables is None:
+                return None
+            without_queueing(lambda: _close(tables))
+            seen = _look_at(month.start)
+            if seen.kept_because:
+                transaction.set_rollback(True)
+                return seen
+            with connection.cursor() as cursor:
+                cursor.execute(CUT, {"start": first_id_at(month.start), "end": first_id_at(month.end)})
+            PrunedMonth.objects.update_or_create(month=month.start.date(), defaults={"events": seen.events})
+            without_queueing(lambda: _drop(tables))
+            return seen
+    except OperationalError as error:
+        if not is_busy(error):
+            raise
+        return Month(month.start, month.events, ["traffic left no moment to drop it: run it again"])
+
+
+def _is_alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_try_advisory_xact_lock({AdvisoryLock.PRUNING})")
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def _close(tables: list[str]) -> None:
+    """Keep everybody from writing to this month, so that what is looked at is what goes."""
+    with connection.cursor() as cursor:
+        for table in tables:
+            # PostgreSQL lets only those lock a table who may change it. It goes, or this is rolled back.
+            cursor.execute(f"GRANT UPDATE ON {table} TO CURRENT_USER")
+            cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+
+
+def _drop(tables: list[str]) -> None:
+    # DETACH … CONCURRENTLY would not stop anybody for a moment, but PostgreSQL refuses it where there is a default
+    # partition. The inbox first, as consumers take the two.
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {', '.join(sorted(tables, reverse=True))}")
+
+
+def _count(sql: str, params: dict[str, Any] | None = None) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0

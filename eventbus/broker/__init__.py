@@ -1,0 +1,1 @@
+"""RabbitMQ: connections, confirmed publishing, exchanges and queues, and events as messages."""

@@ -1,0 +1,39 @@
+from typing import Any
+
+import pytest
+
+from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
+
+
+class HungChannel:
+    """Of a broker that takes bytes and answers nothing."""
+
+    def basic_publish(self, *message: Any, mandatory: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        raise AssertionError("would wait for an answer that never comes")
+
+
+class HungConnection:
+    connected = True
+    was_cut = False
+
+    def drain_events(self, timeout: float) -> None:
+        raise TimeoutError
+
+    def collect(self) -> None:
+        self.was_cut = True
+
+
+def test_a_time_out_cuts_the_connection_without_a_goodbye() -> None:
+    """A broker that hangs would not answer one, and the relay would wait for it half a minute more."""
+    publisher = ConfirmingPublisher("amqp://", confirm_timeout=0.01)
+    connection = HungConnection()
+    publisher._connection, publisher._channel = connection, HungChannel()  # type: ignore[assignment]
+
+    with pytest.raises(Unconfirmed):
+        publisher.send([Outgoing("orders", "order.created.v1", b"{}", {"message_id": "1"})])
+
+    assert connection.was_cut
+    assert publisher._connection is publisher._channel is None

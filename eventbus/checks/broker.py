@@ -1,0 +1,135 @@
+"""What RabbitMQ gets wrong by default, or a change of the declarations would. Needs no server."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+
+from eventbus.broker import topology
+from eventbus.broker.topology import JITTER, REDELIVERY_LIMIT, Exchange, Queue, wait_exchange
+from eventbus.checks.tags import BUS, GRACE
+from eventbus.conf import bus_settings
+from eventbus.consumer import CONSUMERS, LADDER
+from eventbus.worker.failures import OUTAGE_DELAYS
+
+
+@register(BUS)
+def queues_have_a_delivery_limit(**_: Any) -> list[CheckMessage]:
+    """RabbitMQ 3 has none by default: an event that kills its worker would go round for ever."""
+    found: list[CheckMessage] = []
+    for queue in _consumer_queues():
+        limit = queue.arguments.get("x-delivery-limit")
+        if not isinstance(limit, int) or limit <= REDELIVERY_LIMIT:
+            found.append(
+                Error(
+                    f"The queue {queue.name} has the delivery limit {limit}: an event that kills its worker comes back "
+                    "for ever, or is dead-lettered before the bus can say why.",
+                    hint=f"Set x-delivery-limit above {REDELIVERY_LIMIT} in eventbus/topology.py.",
+                    id="eventbus.E006",
+                )
+            )
+    return found
+
+
+QUEUE_MUST = {
+    "x-queue-type": "quorum",
+    "x-overflow": "reject-publish",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-dead-letter-exchange": topology.DEAD,
+}
+
+
+@register(BUS)
+def queues_push_back_and_drop_nothing(**_: Any) -> list[CheckMessage]:
+    """By default a full queue drops its oldest message, and dead-lettering loses what finds no queue."""
+    return [
+        Error(
+            f"The queue {queue.name} has {name}={queue.arguments.get(name)!r}, so it can lose events.",
+            hint=f"Set {name} to {wanted!r} in eventbus/topology.py.",
+            id="eventbus.E007",
+        )
+        for queue in _consumer_queues()
+        for name, wanted in QUEUE_MUST.items()
+        if queue.arguments.get(name) != wanted
+    ]
+
+
+@register(BUS)
+def the_broker_waits_long_enough(**_: Any) -> list[CheckMessage]:
+    """RabbitMQ takes a delivery back that is not acknowledged in time, and closes the channel."""
+    return [
+        Error(
+            f"{consumer.name} may take {longest} s, and the broker takes a delivery back after "
+            f"{bus_settings.BROKER_CONSUMER_TIMEOUT} s.",
+            hint="Lower time_limit or the retry delays, or raise consumer_timeout in rabbitmq.conf (milliseconds) and "
+            "BROKER_CONSUMER_TIMEOUT (seconds) with it.",
+            id="eventbus.E008",
+        )
+        for consumer in CONSUMERS.values()
+        if (longest := max(consumer.time_limit + GRACE, *consumer.retry.delays)) >= bus_settings.BROKER_CONSUMER_TIMEOUT
+    ]
+
+
+@register(BUS)
+def dead_letters_go_in_no_circle(**_: Any) -> list[CheckMessage]:
+    """RabbitMQ drops, without a word, a message that dead-letters its way back to where it was."""
+    queues, exchanges = list(topology.queues()), {exchange.name: exchange for exchange in topology.exchanges()}
+    circles = {frozenset(circle): circle for queue in queues if (circle := _circle(queue, queues, exchanges))}
+    return [
+        Error(
+            f"Dead letters go in a circle: {' -> '.join([*circle, circle[0]])}.",
+            hint="Give one of these queues no dead-letter exchange, or another one, in eventbus/topology.py.",
+            id="eventbus.E009",
+        )
+        for circle in circles.values()
+    ]
+
+
+def _circle(start: Queue, queues: list[Queue], exchanges: Mapping[str, Exchange]) -> list[str]:
+    """The names on the way from a queue back to itself, if there is one."""
+    paths, seen = [[start]], set()
+    while paths:
+        path = paths.pop()
+        for target in _dead_letter_targets(path[-1], queues, exchanges):
+            if target.name == start.name:
+                return [queue.name for queue in path]
+            if target.name not in seen:
+                seen.add(target.name)
+                paths.append([*path, target])
+    return []
+
+
+def _dead_letter_targets(queue: Queue, queues: list[Queue], exchanges: Mapping[str, Exchange]) -> Iterator[Queue]:
+    name, key = queue.arguments.get("x-dead-letter-exchange"), queue.arguments.get("x-dead-letter-routing-key")
+    if name is None:
+        return
+    for other in queues:
+        if name == "":
+            # Without a key of its own the message keeps the one it came with: a delayed event's is its consumer.
+            if other.name == key or (key is None and other.name in CONSUMERS):
+                yield other
+        elif other.exchange == name:
+            takes_all = key is None or (name in exchanges and exchanges[name].type == "fanout")
+            if takes_all or key in other.routing_keys:
+                yield other
+
+
+@register(BUS)
+def every_delay_has_its_queues(**_: Any) -> list[CheckMessage]:
+    """An event that is sent to a delay without a queue can't be postponed, and its consumer stands still."""
+    queues = {queue.name for queue in topology.queues()}
+    asked: list[tuple[str, int]] = [("the bus itself", delay) for delay in OUTAGE_DELAYS]
+    asked += [(consumer.name, delay) for consumer in CONSUMERS.values() for delay in consumer.retry.delays]
+    return [
+        Error(
+            f"The retry delay of {delay} s, which {who} wants, has no queue.",
+            hint=f"Pick from {LADDER}, or add a rung to LADDER in eventbus/declarations.py.",
+            id="eventbus.E011",
+        )
+        for who, delay in asked
+        if not all(wait_exchange(delay, jitter) in queues for jitter in JITTER)
+    ]
+
+
+def _consumer_queues() -> list[Queue]:
+    return [topology.consumer_queue(consumer) for consumer in CONSUMERS.values()]

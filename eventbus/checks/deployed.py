@@ -1,0 +1,102 @@
+"""What only the servers can say: `manage.py check --deploy --tag bus`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from amqp import NotFound, PreconditionFailed
+from django.core.checks import CheckMessage, Error, Info, Warning, register
+from django.db import DatabaseError
+
+from eventbus.broker import topology
+from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
+from eventbus.checks.tags import BUS
+from eventbus.conf import bus_settings
+from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.subscriptions.models import Subscription
+
+DECLARE = "Run `manage.py declare_topology`."
+
+
+@register(BUS, deploy=True)
+def broker_and_declarations_agree(**_: Any) -> list[CheckMessage]:
+    """What only the broker can tell: queues that are missing or drifted, and whether it confirms."""
+    try:
+        return [*_drift(), *_confirms()]
+    except BROKER_ERRORS as error:
+        return [_unasked("broker", error)]
+
+
+def _drift() -> Iterator[CheckMessage]:
+    with connect(bus_settings.BROKER_URL) as broker:
+        for queue in topology.queues():
+            try:
+                with broker.channel() as channel:
+                    channel.queue_declare(queue.name, passive=True)
+                # It is there, so this makes none: it only compares.
+                with broker.channel() as channel:
+                    channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=queue.arguments)
+            except NotFound:
+                yield Error(f"There is no queue {queue.name}.", hint=DECLARE, id="eventbus.E013")
+            except PreconditionFailed as drift:
+                yield Error(
+                    f"The queue {queue.name} has other arguments than declared: {drift.reply_text}",
+                    hint=f"Arguments can't be changed: drain the queue, delete it. {DECLARE}",
+                    id="eventbus.E014",
+                )
+
+
+def _confirms() -> list[CheckMessage]:
+    publisher = ConfirmingPublisher(bus_settings.BROKER_URL, confirm_timeout=5)
+    try:
+        # To nobody: it comes back, and is confirmed all the same.
+        publisher.send([Outgoing("", "eventbus.nobody", b"", {"message_id": "check"})])
+    except Unconfirmed:
+        return [
+            Error(
+                "The broker does not confirm what is published.",
+                hint="Look for a memory or disk alarm: `rabbitmq-diagnostics alarms`.",
+                id="eventbus.E015",
+            )
+        ]
+    finally:
+        publisher.close()
+    return []
+
+
+@register(BUS, deploy=True)
+def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
+    """A consumer that is declared no more leaves a queue that fills; a contract it left, a binding that feeds it."""
+    try:
+        known = list(Subscription.objects.values_list("consumer", "routing_key"))
+    except DatabaseError as error:
+        return [_unasked("database", error)]
+    found: list[CheckMessage] = []
+    for name in sorted({name for name, _ in known} - set(CONSUMERS)):
+        found.append(
+            Warning(
+                f"{name} listened once and is declared no more. Its queue goes on filling, and what it has handled "
+                "a consumer of another name would handle again.",
+                hint="Declare it under its old name again. If it is gone for good: see docs/alarms.md.",
+                id="eventbus.W016",
+            )
+        )
+    for name, key in sorted(known):
+        consumer: Consumer | None = CONSUMERS.get(name)
+        if consumer is not None and key not in consumer.routing_keys:
+            found.append(
+                Warning(
+                    f"{name} listens no more to {key}, but its queue is still bound to it: they become dead letters.",
+                    hint="Remove the binding and the row: see docs/alarms.md.",
+                    id="eventbus.W017",
+                )
+            )
+    return found
+
+
+def _unasked(what: str, error: Exception) -> CheckMessage:
+    return Info(
+        f"The {what} does not answer, so it was not asked: {type(error).__name__}.",
+        hint="Run this again where it can be reached.",
+        id="eventbus.I018",
+    )

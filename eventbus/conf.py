@@ -1,0 +1,57 @@
+"""The settings of the bus, each with its default. In Django's settings they carry the prefix `EVENTBUS_`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+PREFIX = "EVENTBUS_"
+
+
+class BusSettings:
+    """Typed access to `settings.EVENTBUS_…`: read at each use, so that a test's override holds."""
+
+    #: Address of RabbitMQ, `amqp://` or `amqps://`.
+    BROKER_URL: str = "amqp://guest:guest@127.0.0.1:5672//"
+    #: The topic exchange. Its name begins those of the bus's other exchanges and of the delay queues.
+    EXCHANGE: str = "events"
+    #: Where the project's Celery application is, as a dotted path.
+    CELERY_APP: str = "celery.current_app"
+    #: The Django app whose files are the consumers that need no app. One worker process runs them all.
+    SMALL_CONSUMERS: str = "consumers"
+    #: Where the JSON Schemas of contracts are served: `<this>/<event type>/<version>`.
+    SCHEMA_URL: str = "/schemas"
+    #: How the bus introduces itself to an alarm's webhook.
+    USER_AGENT: str = "eventbus"
+    #: The project's folder: a failure's place in the code is told relative to it.
+    CODE_ROOT: Path = Path()
+    #: What dead letters say of the code that failed.
+    CODE_VERSION: str = "unknown"
+    #: Pool processes per consumer group at most, however much concurrency its consumers declare.
+    WORKER_PROCESSES: int = 2
+    #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker tells nobody.
+    BROKER_CONSUMER_TIMEOUT: int = 1_800
+    #: Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
+    DEAD_LETTER_KEYS: Sequence[str] = ()
+    #: Days that dead letters are kept.
+    DEAD_LETTER_DAYS: int = 14
+    #: Days that the archive keeps events, and the inbox what became of them; whole months go.
+    ARCHIVE_DAYS: int = 365
+    #: A consumer that has heard nothing for this many days is marked as quiet.
+    QUIET_DAYS: int = 7
+    #: Who gets a mail, and which address a POST, at each change of an alarm's state. Empty: nobody.
+    ALARM_EMAIL: Sequence[str] = ()
+    ALARM_WEBHOOK_URL: str = ""
+    #: Admission is refused when the outbox is this far behind: by the age of its oldest event, or by its length.
+    OUTBOX_LIMIT_SECONDS: int = 3_600
+    OUTBOX_LIMIT_ROWS: int = 1_000_000
+    #: Tests kill processes at named points; anywhere else a failpoint is refused.
+    FAILPOINTS_ALLOWED: bool = False
+
+    def __getattribute__(self, name: str) -> Any:
+        default = object.__getattribute__(self, name)
+        return getattr(settings, PREFIX + name, default) if name.isupper() else default
+
+
+bus_settings = BusSettings()

@@ -1,0 +1,115 @@
+"""Events and the envelope that carries them, as typed classes."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic.alias_generators import to_camel
+
+from eventbus.contracts.exact_json import encode_json
+
+ENVELOPE_VERSION = "1.0"
+
+
+class Contract(BaseModel):
+    """A value inside an event: camelCase on the wire, immutable in code. Unknown fields are left out, not refused,
+    so that a producer may add an optional field before its consumers know it."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+class Metadata(Contract):
+    """`correlation_id` is the same in all that one user action caused; `causation_id` is the event directly before."""
+
+    correlation_id: Annotated[str, Field(min_length=1, max_length=128)]
+    causation_id: UUID | None = None
+    user_id: str | None = None
+
+
+class Envelope(Contract):
+    """What every event carries beside its data. `sequence` counts 1, 2, 3 … within the aggregate."""
+
+    version: str
+    event_id: UUID
+    event_type: str
+    aggregate_type: str
+    aggregate_id: Annotated[str, Field(min_length=1, max_length=64)]
+    sequence: Annotated[int, Field(ge=1)]
+    occurred_at: datetime
+    metadata: Metadata
+    data: dict[str, Any]
+
+
+class Event(Contract):
+    """A fact in the past tense. Subclass it with its type, version and the field that names its aggregate:
+
+        class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_id"): ...
+
+    With `internal=True` it is a part of its aggregate's own history: archived like any other, and sent to nobody.
+    Raises TypeError on a declaration that is incomplete or already taken.
+    """
+
+    type: ClassVar[str]
+    version: ClassVar[str]
+    aggregate_field: ClassVar[str]
+    aggregate_type: ClassVar[str]
+    internal: ClassVar[bool]
+    registry: ClassVar["Registry"] = {}
+
+    _envelope: Envelope | None = PrivateAttr(default=None)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # The keywords are read below, where pydantic has collected the fields; object's own hook would refuse them.
+        super().__init_subclass__()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        try:
+            cls.type, cls.version = kwargs["type"], kwargs["version"]
+            cls.aggregate_field = kwargs["aggregate"]
+        except KeyError as missing:
+            raise TypeError(
+                f"{cls.__name__} does not say its {missing}: class X(Event, type=…, version=…, aggregate=…)."
+            ) from None
+        if cls.aggregate_field not in cls.model_fields:
+            raise TypeError(f"{cls.__name__}: aggregate={cls.aggregate_field!r} is not one of its fields.")
+        cls.aggregate_type = kwargs.get("aggregate_type", cls.type.split(".")[0])
+        cls.internal = kwargs.get("internal", False)
+        taken = cls.registry.setdefault((cls.type, cls.version), cls)
+        if taken is not cls:
+            raise TypeError(
+                f"{cls.type} {cls.version} is declared twice: {taken.__qualname__} has it. Raise the version."
+            )
+
+    @classmethod
+    def routing_key(cls) -> str:
+        """`<event type>.v<major version>`: what queues bind to."""
+        return f"{cls.type}.v{cls.version.split('.')[0]}"
+
+    @property
+    def aggregate_id(self) -> str:
+        """The id of the thing this happened to, as text."""
+        return str(getattr(self, self.aggregate_field))
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the bus knows of an event that it delivered. Raises RuntimeError on one that was made in code."""
+        if self._envelope is None:
+            raise RuntimeError(f"This {self.type} was not delivered by the bus, so it has no envelope yet.")
+        return self._envelope
+
+    def data(self) -> bytes:
+        """The payload as JSON."""
+        return encode_json(self.model_dump(by_alias=True))
+
+    @classmethod
+    def from_envelope(cls, envelope: Envelope) -> Self:
+        """Validate the envelope's data against this contract. Raises pydantic.ValidationError."""
+        event = cls.model_validate(envelope.data)
+        event._envelope = envelope
+        return event
+
+
+#: Contracts by type and version.
+Registry = dict[tuple[str, str], type[Event]]

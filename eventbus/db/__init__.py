@@ -1,0 +1,1 @@
+"""PostgreSQL: statements, advisory locks, and DDL on live tables."""

@@ -1,0 +1,128 @@
+"""From the dead-letter queues into the table: acknowledged after the commit, so that nothing is lost in between."""
+
+import threading
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, DataError, InterfaceError, connection
+
+from eventbus.backoff import backoff
+from eventbus.broker import topology
+from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.consumer import CONSUMERS
+from eventbus.dead_letters.message import DeadMessage, read_message
+from eventbus.dead_letters.store import ingest
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+#: A batch ends here too: letters may be megabytes, and what is not read yet waits in the socket.
+BATCH_BYTES = 8_000_000
+#: Seconds for which a batch waits for more.
+LINGER = 0.05
+INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *BROKER_ERRORS)
+
+
+class Ingester:
+    """Stores what arrives in the consumers' dead-letter queues. Run as many as you like."""
+
+    def __init__(self, broker_url: str) -> None:
+        self.broker_url = broker_url
+        self.stopping = threading.Event()
+        self._waiting: list[tuple[int, DeadMessage]] = []
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then return from run()."""
+        self.stopping.set()
+
+    def run(self) -> None:
+        """Store letters until stopped. Survives the loss of the broker and of the database."""
+        failures = 0
+        while not self.stopping.is_set():
+            try:
+                with connect(self.broker_url) as broker:
+                    channel = self._subscribe(broker)
+                    while not self.stopping.is_set():
+                        self._fill(broker)
+                        self._store(channel)
+                        failures = 0
+            except INTERRUPTIONS as error:
+                failures += 1
+                self._recover(error, failures)
+        connection.close()
+
+    def _subscribe(self, broker: Any) -> Any:
+        """Consume every dead-letter queue. What an old connection held comes again."""
+        self._waiting.clear()
+        topology.declare(broker)
+        channel = broker.channel()
+        # A letter is kept byte by byte: its author may have been wrong about the encoding.
+        channel.auto_decode = False
+        channel.basic_qos(0, BATCH, False)
+        for consumer in CONSUMERS.values():
+            channel.basic_consume(consumer.dead_queue, callback=partial(self._on_message, consumer.name))
+        return channel
+
+    def _on_message(self, consumer: str, message: Any) -> None:
+        properties = dict(message.properties)
+        headers = properties.pop("application_headers", None) or {}
+        body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
+        letter = read_message(consumer, body, headers, properties, now=datetime.now(UTC))
+        self._waiting.append((message.delivery_tag, letter))
+
+    def _fill(self, broker: Any) -> None:
+        """Wait for a letter, then a moment for more."""
+        deadline = monotonic() + 1
+        while (left := deadline - monotonic()) > 0 and not self._is_full():
+            try:
+                broker.drain_events(timeout=left)
+            except TimeoutError:
+                break
+            if len(self._waiting) == 1:
+                deadline = monotonic() + LINGER
+        broker.heartbeat_check()
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= BATCH or sum(len(letter.body) for _, letter in self._waiting) > BATCH_BYTES
+
+    def _store(self, channel: Any) -> None:
+        if not self._waiting:
+            return
+        letters = [letter for _, letter in self._waiting]
+        try:
+            new = ingest(letters)
+        except DataError:
+            new = sum(map(store_anyhow, letters))
+        # All that came on this channel up to here is in the batch.
+        channel.basic_ack(self._waiting[-1][0], multiple=True)
+        self._waiting.clear()
+        log.info("dead_letters.stored", letters=len(letters), new=new)
+
+    def _recover(self, error: Exception, failures: int) -> None:
+        delay = backoff(failures)
+        log.warning("dead_letters.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=delay)
+        connection.close()
+        self.stopping.wait(delay)
+
+
+def store_anyhow(letter: DeadMessage) -> int:
+    """Store one letter; if the database refuses something in it, without that: a letter is never the end of us."""
+    try:
+        return ingest([letter])
+    except DataError as error:
+        log.error("dead_letter.stripped", consumer=letter.consumer, error=str(error))
+        return ingest([stripped(letter, error)])
+
+
+def stripped(letter: DeadMessage, error: Exception) -> DeadMessage:
+    """The letter with its body, its ids and nothing else that anybody wrote."""
+    return read_message(
+        letter.consumer,
+        letter.body,
+        {"x-dead-reason": letter.reason, "x-error-message": f"Its headers could not be stored: {type(error).__name__}"},
+        {},
+        now=datetime.now(UTC),
+    )

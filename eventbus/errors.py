@@ -1,0 +1,77 @@
+"""The errors of the bus: one base, and what its users raise or catch."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something became a dead letter. Stored, shown and filtered by; in SQL these are the same words."""
+
+    EXHAUSTED = "exhausted"
+    EXPIRED = "expired"
+    PERMANENT = "permanent"
+    KILLS_ITS_WORKER = "kills_its_worker"
+    NOT_JSON = "not_json"
+    TOO_LARGE = "too_large"
+    INVALID_ENVELOPE = "invalid_envelope"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_VERSION = "unknown_version"
+    INVALID_DATA = "invalid_data"
+    NOT_SUBSCRIBED = "not_subscribed"
+    EXPIRED_IN_QUEUE = "expired_in_queue"
+    QUEUE_FULL = "queue_full"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+#: The reasons of what no consumer could read: the ids in such a body are only what somebody wrote.
+UNREAD = frozenset(
+    {
+        Reason.NOT_JSON,
+        Reason.TOO_LARGE,
+        Reason.INVALID_ENVELOPE,
+        Reason.UNKNOWN_TYPE,
+        Reason.UNKNOWN_VERSION,
+        Reason.INVALID_DATA,
+        Reason.NOT_SUBSCRIBED,
+    }
+)
+
+
+class EventbusError(Exception):
+    """The base of every error that the bus raises by itself."""
+
+
+class InvalidEvent(EventbusError):
+    """The bytes are not an event that this code understands. Retrying cannot heal it. `reason` is one of UNREAD."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = Reason(reason)
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
+
+
+class PermanentFailure(EventbusError):
+    """A handler raises it where trying again cannot help: the event becomes a dead letter at once."""
+
+
+class RetryAfter(EventbusError):
+    """A handler raises it where it knows when to try again, such as from a Retry-After header.
+
+    Rounded up to the next rung of the ladder. Uses up no attempt; the consumer's `max_age` still holds.
+    """
+
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(seconds, why)
+        self.seconds = seconds
+
+
+class StreamConflict(EventbusError):
+    """Something happened to the aggregate since the caller read it."""
+
+    def __init__(self, aggregate_type: str, aggregate_id: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"{aggregate_type} {aggregate_id} is at event {found}, not at {expected}: read it again and decide anew."
+        )
+        self.found = found

@@ -1,0 +1,1 @@
+"""Monitoring: status, alarms, invariants and the delivery audit."""

@@ -1,0 +1,105 @@
+"""Alarms: rules as data, states that remember, and one notice per change of state.
+
+A rule measures one number per subject (mostly a consumer). At or over its threshold in so many evaluations in a row it
+fires, and goes on firing until the number is below `clear`: a value that wavers around the threshold is one alarm.
+The bus's own rules are in `eventbus.monitoring.bus_rules`; an app declares its own in `alarms.py`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from django.db import connection, transaction
+
+from eventbus.conf import bus_settings
+from eventbus.db.locks import AdvisoryLock
+from eventbus.ids import new_id
+from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
+from eventbus.monitoring.rules import RULES, Observation, Rule
+from eventbus.monitoring.status import bus_status_or_error
+from eventbus.relay.lag import outbox_lag
+
+log = structlog.get_logger(__name__)
+
+COUNT_TO = 10_000_000
+KEEP_NOTICES = timedelta(days=90)
+
+
+def observe() -> Observation:
+    """Ask database and broker. Raises DatabaseError."""
+    bus, error = bus_status_or_error()
+    return Observation(outbox_lag(count_to=COUNT_TO), bus, error)
+
+
+def evaluate(*, dry_run: bool = False) -> list[Alarm]:
+    """Measure every rule, remember the states, and note each change for delivery; returns all alarms, firing first.
+
+    With `dry_run` nothing is stored. Raises DatabaseError.
+    """
+    seen = observe()
+    measured = {each: each.measure(seen) for each in RULES.values()}
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_xact_lock({AdvisoryLock.ALARM_EVALUATION})")
+        known = {(alarm.name, alarm.subject): alarm for alarm in Alarm.objects.filter(name__in=RULES)}
+        changed = []
+        for each, values in measured.items():
+            if values is None:
+                continue
+            for subject in {*values, *(subject for name, subject in known if name == each.name)}:
+                alarm = known.setdefault((each.name, subject), Alarm(name=each.name, subject=subject, since=now))
+                if step(each, alarm, values.get(subject, 0.0), now):
+                    changed.append(alarm)
+        if not dry_run:
+            _store(known.values(), changed, now)
+    return sorted(known.values(), key=urgency)
+
+
+def urgency(alarm: Alarm) -> tuple[int, str, str]:
+    """Sorts what fires first."""
+    order = [AlarmState.FIRING, AlarmState.PENDING, AlarmState.OK]
+    return order.index(AlarmState(alarm.state)), alarm.name, alarm.subject
+
+
+def step(rule: Rule, alarm: Alarm, value: float, now: datetime) -> bool:
+    """Move an alarm on by one evaluation; returns whether it is a change that people are told of."""
+    before = AlarmState(alarm.state)
+    alarm.count = alarm.count + 1 if value >= rule.threshold else 0
+    if before is AlarmState.FIRING and value >= rule.clear:
+        after = AlarmState.FIRING
+    elif not alarm.count:
+        after = AlarmState.OK
+    else:
+        after = AlarmState.FIRING if alarm.count >= rule.evaluations else AlarmState.PENDING
+    alarm.value, alarm.evaluated_at = value, now
+    if after is not before:
+        alarm.state, alarm.since = after, now
+    return after is not before and AlarmState.FIRING in (before, after)
+
+
+def _store(alarms: Iterable[Alarm], changed: list[Alarm], now: datetime) -> None:
+    Alarm.objects.exclude(name__in=RULES).delete()
+    Alarm.objects.bulk_create(
+        alarms,
+        update_conflicts=True,
+        unique_fields=["name", "subject"],
+        update_fields=["state", "count", "value", "since", "evaluated_at"],
+    )
+    for alarm in changed:
+        log.warning("alarm.changed", alarm=alarm.name, subject=alarm.subject, state=alarm.state, value=alarm.value)
+    AlarmNotice.objects.filter(changed_at__lt=now - KEEP_NOTICES).delete()
+    AlarmNotice.objects.bulk_create(
+        AlarmNotice(
+            id=new_id(),
+            name=alarm.name,
+            subject=alarm.subject,
+            state=alarm.state,
+            value=alarm.value,
+            changed_at=now,
+            channel=channel,
+        )
+        for alarm in changed
+        for channel, is_set in (("mail", bus_settings.ALARM_EMAIL), ("webhook", bus_settings.ALARM_WEBHOOK_URL))
+        if is_set
+    )

@@ -1,0 +1,197 @@
+"""What the bus watches of itself."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+from eventbus.consumer import CONSUMERS
+from eventbus.contracts.rows import ROUTING_KEY
+from eventbus.dead_letters.retention import dropped_soon
+from eventbus.ids import first_id_at, seconds_since
+from eventbus.monitoring.rules import Observation, alarm_rule
+from eventbus.monitoring.status import QueueStatus
+
+# The search for a consumer's oldest event begins where the last one ended, so that it reads what came since and not the
+# archive. A consumer that was never looked at is searched a day back: for what is older there is verify_pipeline.
+OLDEST = f"""
+SELECT s.id, s.consumer, found.id
+FROM (
+    SELECT *, coalesce(watermark, greatest(since, now() - interval '1 day')) AS begins FROM subscription
+) AS s LEFT JOIN LATERAL (
+    SELECT e.id FROM event e
+    WHERE {ROUTING_KEY} = s.routing_key
+      AND e.id >= (lpad(to_hex((extract(epoch FROM s.begins) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+      AND e.id < %s
+      AND NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)
+    ORDER BY e.id LIMIT 1
+) AS found ON true
+WHERE s.consumer = ANY(%s)
+"""
+SETTLED = """
+UPDATE subscription SET watermark = t.moment FROM unnest(%s::bigint[], %s::timestamptz[]) AS t(id, moment)
+WHERE subscription.id = t.id AND coalesce(watermark, since) < t.moment
+"""
+#: Events that commit so much later than they got their id are not missed.
+LATE_COMMIT = timedelta(minutes=2)
+
+LATENCY = """
+SELECT consumer, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM processed_at)::float8
+           - ('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+FROM (SELECT * FROM processed_event WHERE event_id >= %s ORDER BY event_id DESC LIMIT 20000) AS recent
+WHERE outcome = 'done' GROUP BY consumer
+"""
+RECENT = timedelta(minutes=5)
+
+HELD = "SELECT blocked_key, count(*) FROM outbox WHERE blocked_key IS NOT NULL GROUP BY blocked_key"
+
+
+def _queues(seen: Observation) -> list[QueueStatus] | None:
+    return None if seen.bus is None else seen.bus.queues
+
+
+@alarm_rule(
+    "broker_away",
+    "1 while RabbitMQ does not answer",
+    threshold=1,
+    evaluations=2,
+    advice="Start RabbitMQ, or see why it refuses us. Nothing is lost meanwhile: events wait in the outbox.",
+)
+def broker_away(seen: Observation) -> Mapping[str, float]:
+    return {"": float(seen.bus is None)}
+
+
+@alarm_rule(
+    "relay_missing",
+    "1 while no relay is connected to the database",
+    threshold=1,
+    evaluations=2,
+    advice="Start `manage.py relay`, or read in its log why it ended.",
+)
+def relay_missing(seen: Observation) -> Mapping[str, float] | None:
+    return None if seen.bus is None else {"": float(seen.bus.relays == 0)}
+
+
+@alarm_rule(
+    "worker_missing",
+    "1 while nobody consumes the queue, or there is none",
+    threshold=1,
+    evaluations=2,
+    advice="Start the worker of this group: `manage.py worker GROUP`. Without a queue: `manage.py declare_topology`.",
+)
+def worker_missing(seen: Observation) -> Mapping[str, float] | None:
+    queues = _queues(seen)
+    return None if queues is None else {queue.name: float(queue.consumers == 0) for queue in queues}
+
+
+@alarm_rule(
+    "queue_depth",
+    "events that wait in the consumer's queue",
+    threshold=1_000,
+    clear=500,
+    evaluations=3,
+    advice="It gets more than it handles: read its worker's log, start more workers, or raise WORKER_PROCESSES.",
+)
+def queue_depth(seen: Observation) -> Mapping[str, float] | None:
+    queues = _queues(seen)
+    return None if queues is None else {queue.name: float(queue.ready or 0) for queue in queues}
+
+
+@alarm_rule(
+    "event_age",
+    "seconds since the oldest published event that the consumer has not handled",
+    threshold=300,
+    clear=60,
+    evaluations=3,
+    advice="It waits in the consumer's queue, between two retries, or for a full queue: `manage.py bus_status`.",
+)
+def event_age(seen: Observation) -> Mapping[str, float]:
+    now = datetime.now(UTC)
+    # What the relay has not published is the relay's lag, not the consumers'.
+    end = min(seen.lag.oldest or first_id_at(now), first_id_at(now))
+    # Nothing that may still come can be older than this.
+    sure = datetime.fromtimestamp((end.int >> 80) / 1000, UTC) - LATE_COMMIT
+    with connection.cursor() as cursor:
+        cursor.execute(OLDEST, [end, list(CONSUMERS)])
+        found = cursor.fetchall()
+        moments = [
+            min(sure, datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)) if event_id else sure
+            for _, _, event_id in found
+        ]
+        cursor.execute(SETTLED, [[row_id for row_id, *_ in found], moments])
+    ages: dict[str, float] = {}
+    for _, consumer, event_id in found:
+        ages[consumer] = max(ages.get(consumer, 0.0), seconds_since(event_id) if event_id else 0.0)
+    return ages
+
+
+@alarm_rule(
+    "processing_latency",
+    "seconds from an event to the commit of its effect, 95th percentile of the last minutes",
+    threshold=30,
+    clear=10,
+    evaluations=3,
+    advice="Events arrive late: look at queue_depth and outbox_age first, then at how long the handler takes.",
+)
+def processing_latency(seen: Observation) -> Mapping[str, float]:
+    with connection.cursor() as cursor:
+        cursor.execute(LATENCY, [first_id_at(datetime.now(UTC) - RECENT)])
+        return {consumer: max(0.0, float(seconds)) for consumer, seconds in cursor.fetchall()}
+
+
+@alarm_rule(
+    "outbox_age",
+    "seconds since the oldest event that no relay has published; what waits for a full queue is not in it",
+    threshold=60,
+    clear=10,
+    evaluations=2,
+    advice="The relay's log says why: no broker, a broker in alarm (memory, disk), or too much for one relay.",
+)
+def outbox_age(seen: Observation) -> Mapping[str, float]:
+    return {"": seen.lag.seconds}
+
+
+@alarm_rule(
+    "outbox_size",
+    "events in the outbox",
+    threshold=10_000,
+    clear=1_000,
+    evaluations=3,
+    advice="As for outbox_age. At OUTBOX_LIMIT_ROWS intake answers 503 until it is shorter.",
+)
+def outbox_size(seen: Observation) -> Mapping[str, float]:
+    return {"": float(seen.lag.rows)}
+
+
+@alarm_rule(
+    "queue_full",
+    "events that wait in the outbox because a queue of this routing key refuses more",
+    threshold=1,
+    evaluations=2,
+    advice="Find the queue at its limit (`manage.py bus_status`) and get its consumer going, or raise the limit.",
+)
+def queue_full(seen: Observation) -> Mapping[str, float]:
+    with connection.cursor() as cursor:
+        cursor.execute(HELD)
+        return {key: float(count) for key, count in cursor.fetchall()}
+
+
+@alarm_rule(
+    "dead_letters",
+    "events that the consumer gave up and nobody has seen to",
+    threshold=1,
+    advice="Read why, repair the cause, then replay them or discard them with a reason.",
+)
+def dead_letters(seen: Observation) -> Mapping[str, float] | None:
+    queues = _queues(seen)
+    return None if queues is None else {queue.name: float(queue.dead) for queue in queues}
+
+
+@alarm_rule(
+    "dead_letters_dropped_soon",
+    "open dead letters of the consumer that are dropped in two days or less",
+    threshold=1,
+    advice="Replay or discard them now: `manage.py list_dead_letters --consumer NAME` shows the oldest.",
+)
+def dead_letters_dropped_soon(seen: Observation) -> Mapping[str, float]:
+    return dict(dropped_soon())

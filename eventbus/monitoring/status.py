@@ -1,0 +1,98 @@
+"""How the bus is doing right now: outbox, relays, queues and who consumes them."""
+
+from dataclasses import dataclass
+
+from amqp import NotFound
+from django.db import connection
+from django.db.models import Count
+
+from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.conf import bus_settings
+from eventbus.consumer import CONSUMERS
+from eventbus.dead_letters.models import DeadLetter, DeadLetterState
+
+# Joined for the first row only: positions follow the time closely enough, and there may be a million.
+OUTBOX = """
+SELECT count(*), count(blocked_key), coalesce((
+    SELECT extract(epoch FROM now() - e.occurred_at)::float8
+    FROM outbox o JOIN event e ON e.id = o.event_id ORDER BY o.position LIMIT 1
+), 0)
+FROM outbox
+"""
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """`ready` counts messages that wait; those in a worker's hands are not in it. `ready` is None: no such queue.
+
+    `dead` counts the letters that nobody has settled yet.
+    """
+
+    name: str
+    ready: int | None
+    consumers: int
+    dead: int
+
+
+@dataclass(frozen=True)
+class BusStatus:
+    """`oldest_seconds` is the age of the oldest event that is not published yet; `held` wait for a full queue."""
+
+    outbox: int
+    oldest_seconds: float
+    relays: int
+    queues: list[QueueStatus]
+    held: int = 0
+
+    @property
+    def is_staffed(self) -> bool:
+        """Whether a relay is connected and every consumer has a worker."""
+        return self.relays > 0 and all(queue.consumers > 0 for queue in self.queues)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits in the outbox or in a consumer's queue."""
+        return self.outbox == 0 and all(queue.ready == 0 for queue in self.queues)
+
+
+def bus_status() -> BusStatus:
+    """Ask database and broker. Raises DatabaseError or one of confirms.BROKER_ERRORS when one does not answer."""
+    with connection.cursor() as cursor:
+        cursor.execute(OUTBOX)
+        outbox, held, oldest = cursor.fetchone() or (0, 0, 0.0)
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()"
+        )
+        (relays,) = cursor.fetchone() or (0,)
+    return BusStatus(outbox, oldest, relays, _queues(), held)
+
+
+def bus_status_or_error() -> tuple[BusStatus | None, str]:
+    """The status, or why the broker does not answer. Raises DatabaseError."""
+    try:
+        return bus_status(), ""
+    except BROKER_ERRORS as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _queues() -> list[QueueStatus]:
+    found = []
+    with connect(bus_settings.BROKER_URL) as broker:
+
+        def look(name: str) -> tuple[int | None, int]:
+            try:
+                with broker.channel() as channel:
+                    answer = channel.queue_declare(name, passive=True)
+                    return answer.message_count, answer.consumer_count
+            except NotFound:
+                return None, 0
+
+        stored = dict(
+            DeadLetter.objects.filter(state=DeadLetterState.OPEN).values_list("consumer").annotate(letters=Count("id"))
+        )
+        for consumer in CONSUMERS.values():
+            ready, consumers = look(consumer.name)
+            on_the_way, _ = look(consumer.dead_queue)
+            dead = (on_the_way or 0) + stored.get(consumer.name, 0)
+            found.append(QueueStatus(consumer.name, ready, consumers, dead))
+    return found

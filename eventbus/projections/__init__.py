@@ -1,0 +1,1 @@
+"""Projections: a consumer's tables are built again from the archive while events flow."""

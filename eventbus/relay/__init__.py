@@ -1,0 +1,1 @@
+"""The relay: from the outbox to the broker, and what happens when that takes too long."""

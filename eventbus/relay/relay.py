@@ -1,0 +1,234 @@
+"""The relay: takes recorded events from the outbox and publishes them, at least once, in commit order per aggregate."""
+
+import threading
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import psycopg
+import structlog
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from eventbus.backoff import backoff
+from eventbus.broker import topology
+from eventbus.broker.connection import connect
+from eventbus.broker.message import to_message
+from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
+from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.db.locks import AdvisoryLock
+from eventbus.failpoints import failpoint
+from eventbus.recording.publish import WAKE_CHANNEL
+from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+#: Seconds after which an idle relay looks even if nobody woke it.
+IDLE_WAIT = 1.0
+#: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
+CONFIRM_TIMEOUT = 10.0
+INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
+
+#: Seconds after which a relay looks for what another one held back before it died.
+BLOCKED_LOOK = 15.0
+
+# Several relays take different rows. An aggregate of which another relay holds an earlier row is left for the next
+# round, so that its events go out in order; `elsewhere` reads only the rows before the last one claimed.
+CLAIM = f"""
+WITH claimed AS MATERIALIZED (
+    SELECT position, event_id, aggregate_id FROM outbox WHERE blocked_key IS NULL
+    ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
+), elsewhere AS MATERIALIZED (
+    SELECT o.aggregate_id FROM outbox o
+    WHERE o.blocked_key IS NULL
+      AND o.position < (SELECT max(position) FROM claimed) AND o.position NOT IN (SELECT position FROM claimed)
+)
+SELECT c.position, {WIRE_COLUMNS},
+       (SELECT h.blocked_key FROM outbox h WHERE h.aggregate_id = c.aggregate_id AND h.blocked_key IS NOT NULL
+        ORDER BY h.position LIMIT 1)
+FROM claimed c JOIN event e ON e.id = c.event_id
+WHERE c.aggregate_id NOT IN (SELECT aggregate_id FROM elsewhere)
+ORDER BY c.position
+"""
+# One relay at a time tries a key, so that the rows it doesn't see are none that another has.
+LOCK_KEY = f"SELECT pg_try_advisory_xact_lock({AdvisoryLock.BLOCKED_KEY}, hashtext(%s))"
+CLAIM_BLOCKED = f"""
+SELECT o.position, {WIRE_COLUMNS}, NULL
+FROM outbox o JOIN event e ON e.id = o.event_id
+WHERE o.blocked_key = %s AND NOT EXISTS (
+    SELECT FROM outbox h
+    WHERE h.aggregate_id = o.aggregate_id AND h.blocked_key <> o.blocked_key AND h.position < o.position
+)
+ORDER BY o.position LIMIT %s FOR UPDATE OF o
+"""
+BLOCK = """
+UPDATE outbox SET blocked_key = t.key FROM unnest(%s::bigint[], %s::text[]) AS t(position, key)
+WHERE outbox.position = t.position AND blocked_key IS DISTINCT FROM t.key
+"""
+SETTLE = "DELETE FROM outbox WHERE position = ANY(%s)"
+BLOCKED = "SELECT DISTINCT blocked_key FROM outbox WHERE blocked_key IS NOT NULL"
+
+
+class Relay:
+    """One relay. Run as many as you like: they share the work by row locks."""
+
+    def __init__(self, broker_url: str, *, batch: int = BATCH) -> None:
+        self.broker_url = broker_url
+        self.batch = batch
+        self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
+        self.stopping = threading.Event()
+        self.held = BlockedKeys()
+        self._declared = False
+        self._looked_for_held = 0.0
+        self._came_back_empty = False
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then return from run()."""
+        self.stopping.set()
+
+    def run(self) -> None:
+        """Publish until stopped. Survives the loss of the broker and of the database."""
+        failures = 0
+        while not self.stopping.is_set():
+            try:
+                published = self.publish_batch()
+                failures = 0
+                if published:
+                    self._came_back_empty = False
+                else:
+                    self._wait_for_work()
+            except INTERRUPTIONS as error:
+                failures += 1
+                self._recover(error, failures)
+        self.publisher.close()
+        connection.close()
+
+    def publish_batch(self) -> int:
+        """Publish one batch and forget what was confirmed. Dying inside repeats, never skips.
+
+        Returns with how many events it came further: published, or put aside because a queue of theirs is full.
+        """
+        self._declare_topology()
+        self._look_for_held()
+        return self._publish_new() + sum(self._publish_held(key) for key in self.held.due())
+
+    def _publish_new(self) -> int:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(CLAIM, [self.batch])
+            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            if not claimed:
+                return 0
+            failpoint("relay.after_claim")
+            full = {place for place, each in enumerate(claimed) if each.key in self.held}
+            refused = self._send(cursor, claimed, full)
+        for key in {claimed[place].key for place in refused}:
+            self._note_refusal(key, taken=0)
+        return len(claimed)
+
+    def _publish_held(self, key: str) -> int:
+        """Try a key that was refused; returns how many of its events were published."""
+        held = self.held[key]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LOCK_KEY, [key])
+            if cursor.fetchone() != (True,):
+                held.retry_at = monotonic() + IDLE_WAIT
+                return 0
+            cursor.execute(CLAIM_BLOCKED, [key, held.window])
+            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            full = {place for place, each in enumerate(claimed) if each.key in self.held and each.key != key}
+            refused = self._send(cursor, claimed, full)
+        taken = len(claimed) - len(refused | full)
+        if any(claimed[place].key == key for place in refused):
+            self._note_refusal(key, taken)
+        elif len(claimed) < held.window:
+            self.held.forget(key)
+            log.info("relay.released", routing_key=key)
+        else:
+            held.accepted(self.batch)
+        for other in {claimed[place].key for place in refused} - {key}:
+            self._note_refusal(other, taken=0)
+        return taken
+
+    def _send(self, cursor: Any, claimed: Sequence[Claimed], full: set[int]) -> set[int]:
+        """Publish what is not held back anyway, and settle the rows; returns the places that the broker refused."""
+        waiting = behind_blocked(claimed, full)
+        sending = [place for place in range(len(claimed)) if place not in waiting]
+        confirmed = self.publisher.send([claimed[place].message for place in sending]) if sending else set()
+        failpoint("relay.after_confirm")
+        refused = {place for number, place in enumerate(sending) if number not in confirmed}
+        waiting = behind_blocked(claimed, full | refused)
+        if waiting:
+            cursor.execute(BLOCK, [[claimed[place].position for place in waiting], list(waiting.values())])
+        settled = [each.position for place, each in enumerate(claimed) if place not in waiting]
+        cursor.execute(SETTLE, [settled])
+        return refused
+
+    def _note_refusal(self, key: str, taken: int) -> None:
+        pause = self.held[key].refused(taken)
+        if not taken:
+            # If it is not a full queue, then nothing takes the event, not even orders.unrouted.
+            self._declared = False
+            log.warning("relay.held_back", routing_key=key, retry_in_seconds=round(pause, 2))
+
+    def _look_for_held(self) -> None:
+        if monotonic() - self._looked_for_held > BLOCKED_LOOK:
+            with connection.cursor() as cursor:
+                cursor.execute(BLOCKED)
+                self.held.learn(key for (key,) in cursor.fetchall())
+            self._looked_for_held = monotonic()
+
+    def _declare_topology(self) -> None:
+        # At every new connection: a broker that lost its data must not swallow events.
+        if not self._declared:
+            with connect(self.broker_url) as broker:
+                topology.declare(broker)
+            self._declared = True
+
+    def _wait_for_work(self) -> None:
+        """Sleep until an event is recorded, without polling hard.
+
+        The idle lock can be had only while no transaction that recorded an event is still open, and whoever records one
+        later finds it taken and notifies; so one last look after taking it misses nothing.
+        """
+        self.publisher.heartbeat()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_try_advisory_lock({AdvisoryLock.IDLE_RELAY})")
+            row = cursor.fetchone()
+            if not (row and row[0]):
+                self._listen(0.01)
+                return
+            try:
+                cursor.execute(f"LISTEN {WAKE_CHANNEL}")
+                cursor.execute("SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL)")
+                row = cursor.fetchone()
+                if not (row and row[0]):
+                    self._listen(self.held.seconds_to_next(at_most=IDLE_WAIT))
+                elif self._came_back_empty:
+                    self._listen(0.02)  # another relay holds what is there
+                self._came_back_empty = bool(row and row[0])
+            finally:
+                cursor.execute(f"UNLISTEN {WAKE_CHANNEL}")
+                cursor.execute(f"SELECT pg_advisory_unlock({AdvisoryLock.IDLE_RELAY})")
+
+    def _listen(self, seconds: float) -> None:
+        deadline = monotonic() + seconds
+        while not self.stopping.is_set() and (left := deadline - monotonic()) > 0:
+            for _ in connection.connection.notifies(timeout=min(left, 0.5), stop_after=1):
+                return
+
+    def _recover(self, error: Exception, failures: int) -> None:
+        """Drop both connections and wait, longer each time and never quite as long as another relay."""
+        delay = backoff(failures)
+        log.warning("relay.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 2))
+        self.publisher.close()
+        self._declared = False
+        self.held, self._looked_for_held = BlockedKeys(), 0.0
+        connection.close()
+        self.stopping.wait(delay)
+
+
+def as_claimed(row: Sequence[Any]) -> Claimed:
+    """A row of CLAIM or CLAIM_HELD."""
+    position, *fields, behind = row
+    wire = WireFields(*fields)
+    return Claimed(position, wire.aggregate_id, to_message(wire), behind)

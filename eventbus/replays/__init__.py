@@ -1,0 +1,1 @@
+"""Archive replays: archived events are sent to one consumer that lacks them."""

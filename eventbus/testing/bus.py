@@ -1,0 +1,116 @@
+"""Helpers for tests of contracts and consumers: the real inbox path on a real database, without a broker."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import connection
+
+from eventbus.archive import retention
+from eventbus.archive.models import ArchivedEvent
+from eventbus.archive.partitions import month_start
+from eventbus.conf import bus_settings
+from eventbus.consumer import Consumer
+from eventbus.contracts.codec import decode, encode_envelope
+from eventbus.contracts.event import Event
+from eventbus.contracts.exact_json import encode_json
+from eventbus.contracts.rows import WireFields
+from eventbus.ids import new_id
+from eventbus.relay.models import Outbox
+from eventbus.worker import inbox
+
+E = TypeVar("E", bound=Event)
+
+# The archive lets nobody empty it, so its owner takes the right and the triggers' silence for as long as this takes.
+EMPTY = """
+DO $$ DECLARE part regclass; BEGIN
+    GRANT TRUNCATE ON event TO CURRENT_USER;
+    FOR part IN SELECT relid FROM pg_partition_tree('event') LOOP
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER event_is_not_truncated', part);
+    END LOOP;
+    TRUNCATE event, outbox, stream, processed_event;
+    FOR part IN SELECT relid FROM pg_partition_tree('event') LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER event_is_not_truncated', part);
+    END LOOP;
+    REVOKE TRUNCATE ON event FROM CURRENT_USER;
+END $$
+"""
+
+
+def on_the_wire(
+    event: Event, *, event_id: UUID | None = None, correlation_id: str = "test", causation_id: UUID | None = None
+) -> bytes:
+    """The message body of an event, as the relay would send it."""
+    return encode_envelope(
+        WireFields(
+            event_id=event_id or new_id(),
+            event_type=event.type,
+            version=event.version,
+            aggregate_type=event.aggregate_type,
+            aggregate_id=event.aggregate_id,
+            sequence=1,
+            occurred_at=datetime.now(UTC),
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            user_id=None,
+            data=event.data().decode(),
+        )
+    )
+
+
+def delivered(event: E, **envelope: Any) -> E:
+    """The event as a consumer sees it: decoded from the wire, with an envelope of its own."""
+    result = decode(on_the_wire(event, **envelope))
+    assert isinstance(result, type(event))
+    return result
+
+
+def deliver(event: Event | Sequence[Event], *, to: Consumer, attempt: int = 1) -> int:
+    """Run events through a consumer's inbox, as one batch; returns how many were new.
+
+    An event keeps its id between calls, so delivering it again is a redelivery.
+    """
+    events = [event] if isinstance(event, Event) else list(event)
+    for each in events:
+        if each._envelope is None:
+            each._envelope = delivered(each).envelope
+    return inbox.process(to, [inbox.Arrival(each, attempt) for each in events])
+
+
+def published(contract: type[E]) -> list[E]:
+    """What is archived of a contract, oldest first."""
+    rows = ArchivedEvent.objects.filter(type=contract.type, version=contract.version).order_by("id")
+    return [contract.model_validate(row.data) for row in rows]
+
+
+def empty_bus() -> None:
+    """Remove every event, as after a test that committed: Django empties only the tables that it manages."""
+    with connection.cursor() as cursor:
+        cursor.execute(EMPTY)
+
+
+def prune_this_month() -> None:
+    """Prune all that is archived by now, as if its time were over. What the test publishes after it stays."""
+    Outbox.objects.all().delete()
+    later = month_start(datetime.now(UTC), 1) + timedelta(days=bus_settings.ARCHIVE_DAYS)
+    kept = [month.kept_because for month in retention.prune(later) if month.kept_because]
+    assert kept == []
+
+
+def from_archive(row: ArchivedEvent) -> Event:
+    """An archived event as a consumer sees it."""
+    fields = WireFields(
+        event_id=row.id,
+        event_type=row.type,
+        version=row.version,
+        aggregate_type=row.aggregate_type,
+        aggregate_id=row.aggregate_id,
+        sequence=row.sequence,
+        occurred_at=row.occurred_at,
+        correlation_id=row.correlation_id,
+        causation_id=row.causation_id,
+        user_id=row.user_id,
+        data=encode_json(row.data).decode(),
+    )
+    return decode(encode_envelope(fields))

@@ -1,0 +1,75 @@
+"""A message as the broker delivered it, read with tolerance: anybody may have written its headers."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as the broker delivered it to a consumer's queue."""
+
+    body: bytes | str
+    headers: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery. Anyone can write the header, so nonsense in it counts as the first."""
+        value = self.headers.get("x-attempt", 1)
+        return value if isinstance(value, int) and 0 < value < 1_000_000 else 1
+
+    @property
+    def message_id(self) -> UUID | None:
+        """The event's id as the message's properties give it: known without reading the body."""
+        try:
+            return UUID(self.properties.get("message_id"))
+        except (TypeError, ValueError, AttributeError):
+            return None
+
+    @property
+    def redeliveries(self) -> int:
+        """How often the broker has delivered it before, without an acknowledgement. RabbitMQ counts it."""
+        value = self.headers.get("x-delivery-count", 0)
+        return value if isinstance(value, int) else 0
+
+    @property
+    def first_failed_at(self) -> datetime | None:
+        value = self.headers.get("x-first-failed-at")
+        try:
+            return datetime.fromisoformat(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """The attempts that failed before this one: number, when, error."""
+        return parse_attempts(self.headers.get("x-attempts"))
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether a failure may come again. The first letters of a replay may not: they are to tell at once."""
+        return "x-single-try" not in self.headers
+
+
+def parse_attempts(value: Any) -> list[dict[str, Any]]:
+    """The header's list of attempts; nothing where it is none. Anyone can write the header."""
+    try:
+        found = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        return []
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+PASSED_ON: Sequence[str] = (
+    "content_type",
+    "content_encoding",
+    "message_id",
+    "type",
+    "timestamp",
+    "app_id",
+    "correlation_id",
+)

@@ -1,0 +1,160 @@
+"""What becomes of an event that failed: again later, or a dead letter. Pure rules, and messages to carry them out."""
+
+import json
+import random
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from eventbus.broker.publisher import Outgoing
+from eventbus.broker.topology import DEAD, JITTER, wait_exchange
+from eventbus.conf import bus_settings
+from eventbus.consumer import LADDER, Consumer
+from eventbus.errors import InvalidEvent, PermanentFailure, Reason, RetryAfter
+from eventbus.worker.code_place import place_of
+from eventbus.worker.delivery import PASSED_ON, Delivery
+from eventbus.worker.ordering import BlockedByEarlier
+
+#: SQLSTATEs that a second run in the same second usually heals: deadlock, serialization failure, lock time-out.
+MOMENTARY = frozenset({"40P01", "40001", "55P03"})
+
+#: Classes of SQLSTATE that say the server is not there or can't work: connection, resources, operator intervention.
+OUTAGE_CLASSES = frozenset({"08", "53", "57", "58"})
+
+#: Of class 57, but it says nothing of the server: a statement took too long, and will again.
+QUERY_CANCELED = "57014"
+
+#: What waits for something else, such as the database, comes back after a second, after a minute of that every ten.
+OUTAGE_DELAYS = (1, 10)
+
+#: Long enough for the worker to fetch others first, where there are any.
+PUT_BACK_DELAY = 10
+
+MAX_HEADER_CHARS = 8_000
+
+#: All headers of a message share one frame of 128 KiB, so a long history keeps its beginning and its end.
+FIRST_ATTEMPTS, LAST_ATTEMPTS, MAX_ATTEMPT_CHARS = 10, 10, 200
+
+
+class PoisonMessage(Exception):
+    """The delivery came back too often without anybody hearing why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """Try again after `delay` seconds, as attempt number `attempt`."""
+
+    delay: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It becomes a dead letter, for this reason."""
+
+    reason: Reason
+
+
+def decide(consumer: Consumer, error: Exception, delivery: Delivery, now: datetime) -> RetryLater | GiveUp:
+    """What to do with a delivery that failed with this error.
+
+    An outage of the database and the failure of an earlier event, in an ordered consumer, use up no attempt.
+    """
+    since_first_failure = (now - (delivery.first_failed_at or now).astimezone(UTC)).total_seconds()
+    if isinstance(error, InvalidEvent):
+        return GiveUp(error.reason)
+    if isinstance(error, PoisonMessage):
+        return GiveUp(Reason.KILLS_ITS_WORKER)
+    if is_outage(error) or isinstance(error, BlockedByEarlier):
+        return RetryLater(OUTAGE_DELAYS[since_first_failure > 60], delivery.attempt)
+    if isinstance(error, RetryAfter) and since_first_failure <= consumer.retry.max_age:
+        return RetryLater(next((rung for rung in LADDER if rung >= error.seconds), LADDER[-1]), delivery.attempt)
+    if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)):
+        return GiveUp(Reason.PERMANENT)
+    if delivery.attempt > consumer.retry.times or not delivery.may_retry:
+        return GiveUp(Reason.EXHAUSTED)
+    if since_first_failure > consumer.retry.max_age:
+        return GiveUp(Reason.EXPIRED)
+    delays = consumer.retry.delays
+    return RetryLater(delays[min(delivery.attempt, len(delays)) - 1], delivery.attempt + 1)
+
+
+def sqlstate(error: Exception) -> str | None:
+    """The server's error code, where a database error carries one."""
+    return getattr(error.__cause__, "sqlstate", None) if isinstance(error, DatabaseError) else None
+
+
+def is_momentary(error: Exception) -> bool:
+    """Whether running the same transaction again at once is likely to work."""
+    return sqlstate(error) in MOMENTARY
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database, not the event, is what failed."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    code = sqlstate(error)
+    return code is None or (code[:2] in OUTAGE_CLASSES and code != QUERY_CANCELED)
+
+
+def retry_message(
+    consumer: Consumer, delivery: Delivery, again: RetryLater, error: Exception, now: datetime
+) -> Outgoing:
+    """The delivery on its way to a delay queue, from which it returns to this consumer alone."""
+    headers = {
+        **delivery.headers,
+        "x-attempt": again.attempt,
+        "x-attempts": _with_attempt(delivery, error, now),
+        "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
+    }
+    jitter = random.choice(JITTER)
+    return _resend(wait_exchange(again.delay, jitter), consumer, delivery, headers)
+
+
+def put_back_message(consumer: Consumer, delivery: Delivery) -> Outgoing:
+    """The delivery, which nobody tried, on its way back to this consumer's queue."""
+    return _resend(wait_exchange(PUT_BACK_DELAY, random.choice(JITTER)), consumer, delivery, delivery.headers)
+
+
+def dead_message(consumer: Consumer, delivery: Delivery, dead: GiveUp, error: Exception, now: datetime) -> Outgoing:
+    """The delivery on its way to the consumer's dead-letter queue, with the reason in its headers."""
+    headers = {
+        **delivery.headers,
+        "x-dead-reason": str(dead.reason),
+        "x-consumer": consumer.name,
+        "x-attempt": delivery.attempt,
+        "x-attempts": _with_attempt(delivery, error, now),
+        "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
+        "x-failed-at": now.isoformat(),
+        "x-error-place": place_of(error),
+        "x-code-version": bus_settings.CODE_VERSION,
+        "x-error-class": f"{type(error).__module__}.{type(error).__qualname__}",
+        "x-error-message": str(error)[:MAX_HEADER_CHARS],
+        "x-traceback": describe(error)[-MAX_HEADER_CHARS:],
+    }
+    return _resend(DEAD, consumer, delivery, headers)
+
+
+def describe(error: Exception) -> str:
+    """The traceback as text. What made an event invalid is left out: it repeats values, and those are encrypted."""
+    return "".join(traceback.format_exception(error, chain=not isinstance(error, InvalidEvent)))
+
+
+def _with_attempt(delivery: Delivery, error: Exception, now: datetime) -> str:
+    cause = f"{type(error).__name__}: {error}"[:MAX_ATTEMPT_CHARS]
+    attempts = [*delivery.attempts, {"attempt": delivery.attempt, "at": now.isoformat(), "error": cause}]
+    if len(attempts) > FIRST_ATTEMPTS + LAST_ATTEMPTS:
+        attempts = attempts[:FIRST_ATTEMPTS] + attempts[-LAST_ATTEMPTS:]
+    return json.dumps(attempts)
+
+
+def _resend(exchange: str, consumer: Consumer, delivery: Delivery, headers: dict[str, Any]) -> Outgoing:
+    properties = {name: delivery.properties[name] for name in PASSED_ON if delivery.properties.get(name) is not None}
+    # The broker counts the deliveries of this message; the one that we send is a new one.
+    kept = {name: value for name, value in headers.items() if name != "x-delivery-count"}
+    return Outgoing(exchange, consumer.name, delivery.body, {**properties, "application_headers": kept})

@@ -1,0 +1,127 @@
+"""Exactly one effect per (consumer, event): the inbox row and the effects commit together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from eventbus.consumer import Consumer
+from eventbus.contracts.event import Event
+from eventbus.failpoints import failpoint
+from eventbus.recording.context import handling
+from eventbus.recording.publish import single_statement
+from eventbus.worker import ordering, pause
+from eventbus.worker.ordering import BlockedByEarlier
+
+# Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
+# is what it waits for. So may that of an event that waits behind one.
+CLAIM = """
+INSERT INTO processed_event AS done (event_id, consumer, attempts)
+SELECT event_id, %s, attempts FROM unnest(%s::uuid[], %s::int[]) AS t(event_id, attempts) ORDER BY event_id
+ON CONFLICT (event_id, consumer) DO UPDATE
+    SET outcome = 'done', attempts = EXCLUDED.attempts, processed_at = now()
+    WHERE done.outcome IN ('dead', 'waiting')
+RETURNING event_id
+"""
+# A projection waits out its pause in the same round trip. All rows are read, and so the wait is over, before the first
+# one is inserted. What a rebuild has marked as done meanwhile is a conflict, whatever this statement's snapshot says.
+CLAIM_OF_PROJECTION = CLAIM.replace("ORDER BY", f", (SELECT {pause.SHARE}) AS pause ORDER BY")
+IS_DONE = "SELECT EXISTS (SELECT FROM processed_event WHERE event_id = %s AND consumer = %s AND outcome = 'done')"
+MARK_DEAD = """
+INSERT INTO processed_event (event_id, consumer, attempts, outcome) VALUES (%s, %s, %s, 'dead')
+ON CONFLICT (event_id, consumer) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event as it arrived at a consumer; `attempt` counts from 1."""
+
+    event: Event
+    attempt: int = 1
+
+
+def process(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
+    """Handle what is new among the arrivals, all in one transaction or none; returns how many were new.
+
+    Raises whatever the handler raises, with nothing done.
+    """
+    if consumer.side_effects:
+        return sum(_process_outside(consumer, arrival) for arrival in arrivals)
+    with transaction.atomic():
+        new = _process_in_order(consumer, arrivals) if consumer.ordered else _process_as_they_come(consumer, arrivals)
+        failpoint("consumer.before_commit")
+    failpoint("consumer.after_commit")
+    return new
+
+
+def _process_as_they_come(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
+    fresh = _claim(consumer, arrivals)
+    if fresh:
+        with single_statement():
+            handle(consumer, fresh)
+    return len(fresh)
+
+
+def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
+    """Handle what is due in the arrivals' aggregates; raises EarlierFailed where it is not an arrival that fails."""
+    if consumer.tables:
+        pause.wait_while_paused(consumer.name)
+    plan = ordering.plan(consumer, [arrival.event for arrival in arrivals])
+    attempts = {arrival.event.envelope.event_id: arrival.attempt for arrival in arrivals}
+    fresh = _claim(consumer, [Arrival(event, attempts.get(event.envelope.event_id, 1)) for event in plan.due])
+    with single_statement():
+        for event in fresh:
+            try:
+                handle(consumer, [event])
+            except Exception as error:
+                if event.envelope.event_id in attempts:
+                    raise
+                raise BlockedByEarlier(f"{event.envelope.event_id}: {type(error).__name__}: {error}") from error
+    ordering.let_wait(consumer, plan.waiting)
+    ordering.advance(consumer, plan.due)
+    return len(fresh)
+
+
+def _claim(consumer: Consumer, arrivals: Sequence[Arrival]) -> list[Event]:
+    """Insert the inbox rows; returns the events that were not there yet, in the order of arrival."""
+    by_id = {arrival.event.envelope.event_id: arrival for arrival in arrivals}
+    statement = CLAIM_OF_PROJECTION if consumer.tables else CLAIM
+    paused = [consumer.name] if consumer.tables else []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement, [consumer.name, list(by_id), [arrival.attempt for arrival in by_id.values()], *paused]
+        )
+        new = {event_id for (event_id,) in cursor.fetchall()}
+    return [arrival.event for event_id, arrival in by_id.items() if event_id in new]
+
+
+def handle(consumer: Consumer, events: list[Event]) -> None:
+    """Call the handler: once for a list that it takes, else once for each event, as its cause."""
+    if consumer.batched and len(events) > 1:
+        consumer.handler(events)
+        return
+    for event in events:
+        with handling(event.envelope, consumer.name):
+            consumer.handler([event] if consumer.batched else event)
+
+
+def _process_outside(consumer: Consumer, arrival: Arrival) -> int:
+    """An outside effect can't be rolled back, so the handler claims its work itself and the inbox row follows it."""
+    event_id = arrival.event.envelope.event_id
+    with connection.cursor() as cursor:
+        cursor.execute(IS_DONE, [event_id, consumer.name])
+        row = cursor.fetchone()
+    if row is not None and row[0]:
+        return 0
+    with handling(arrival.event.envelope, consumer.name):
+        consumer.handler(arrival.event)
+    with transaction.atomic():
+        return len(_claim(consumer, [arrival]))
+
+
+def mark_dead(consumer: Consumer, event_id: UUID, attempts: int) -> None:
+    """Note in the inbox that this event became a dead letter of this consumer."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_DEAD, [event_id, consumer.name, attempts])

@@ -1,0 +1,224 @@
+"""What a pool process does with the deliveries it is handed: decode, handle, and see to it that each is settled.
+
+When a run returns, or raises Postponed or DeadLettered, every delivery in it may be acknowledged: its effects are
+committed, or the broker has confirmed that it waits in a delay or dead-letter queue. After anything else nothing may be
+acknowledged.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import cache
+from time import sleep
+from typing import Any, NoReturn
+
+import structlog
+from django.db import DatabaseError, connection
+from structlog.contextvars import bound_contextvars
+
+from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
+from eventbus.broker.topology import REDELIVERY_LIMIT
+from eventbus.conf import bus_settings
+from eventbus.consumer import Consumer
+from eventbus.contracts.codec import decode
+from eventbus.contracts.event import Event
+from eventbus.errors import InvalidEvent
+from eventbus.recording.context import handling
+from eventbus.worker import inbox
+from eventbus.worker.delivery import Delivery
+from eventbus.worker.failures import (
+    GiveUp,
+    PoisonMessage,
+    RetryLater,
+    dead_message,
+    decide,
+    is_momentary,
+    is_outage,
+    put_back_message,
+    retry_message,
+)
+from eventbus.worker.inbox import Arrival
+from eventbus.worker.ordering import BlockedByEarlier
+
+log = structlog.get_logger(__name__)
+
+MOMENTARY_RUNS = 3
+SEND_TRIES = 5
+
+
+class BatchFailed(Exception):
+    """Something in a batch failed and nothing of it was done: its deliveries have to run one by one."""
+
+
+class Settled(Exception):
+    """The delivery failed, and the broker has confirmed where it is now.
+
+    Made of what went wrong, as text, and of whether that may lie at something the handler needs, not at the event.
+    """
+
+    def __init__(self, cause: str, may_be_outage: bool) -> None:
+        super().__init__(cause, may_be_outage)
+        self.may_be_outage = may_be_outage
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Postponed(Settled):
+    """It waits in a delay queue."""
+
+
+class DeadLettered(Settled):
+    """It is given up and in the dead-letter queue."""
+
+
+def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
+    """Handle several deliveries in one transaction; returns how many were new. Raises BatchFailed with nothing done."""
+    try:
+        arrivals = [Arrival(read(consumer, delivery), delivery.attempt) for delivery in deliveries]
+        new = inbox.process(consumer, arrivals)
+    except Exception as error:
+        log.warning(
+            "batch.split", consumer=consumer.name, events=len(deliveries), error=f"{type(error).__name__}: {error}"
+        )
+        raise BatchFailed(f"{type(error).__name__}: {error}") from error
+    log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
+    return new
+
+
+def _batch_ids(consumer: Consumer, arrivals: Sequence[Arrival]) -> dict[str, Any]:
+    """The ids of a batch's one log line: a search for any of its events, orders or correlations finds it."""
+    envelopes = [arrival.event.envelope for arrival in arrivals]
+    ids: dict[str, Any] = {
+        "consumer": consumer.name,
+        "events": len(envelopes),
+        "event_ids": [str(envelope.event_id) for envelope in envelopes],
+        "correlation_ids": [envelope.metadata.correlation_id for envelope in envelopes],
+        "causation_ids": [str(cause) for envelope in envelopes if (cause := envelope.metadata.causation_id)],
+    }
+    for envelope in envelopes:
+        ids.setdefault(f"{envelope.aggregate_type}_ids", []).append(envelope.aggregate_id)
+    return ids
+
+
+def run_one(consumer: Consumer, delivery: Delivery) -> int:
+    """Handle one delivery; returns 1 if it was new, 0 for a duplicate.
+
+    Raises Postponed or DeadLettered when the delivery is settled that way, and a broker error when it could not be.
+    """
+    event: Event | None = None
+    try:
+        # Before it is read: reading may be what kills.
+        if delivery.redeliveries >= REDELIVERY_LIMIT:
+            raise PoisonMessage(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
+        event = read(consumer, delivery)
+        new = _process_persistently(consumer, Arrival(event, delivery.attempt))
+    except Exception as error:  # noqa: BLE001  whatever it is, it is settled and raised again
+        with _log_ids(consumer, event):
+            _settle_failure(consumer, delivery, event, error)
+    else:
+        with _log_ids(consumer, event):
+            log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
+        return new
+
+
+def put_back(consumer: Consumer, deliveries: Sequence[Delivery]) -> NoReturn:
+    """Send what was not begun to the end of its queue, over a short delay, with no attempt used.
+
+    Raises Postponed; a broker error or RuntimeError when the broker did not take all of it.
+    """
+    if not _send(*(put_back_message(consumer, delivery) for delivery in deliveries)):
+        raise RuntimeError("The delay queues do not take all: run `manage.py declare_topology`.")
+    log.warning("breaker.put_back", consumer=consumer.name, events=len(deliveries))
+    raise Postponed("the breaker is open", may_be_outage=False)
+
+
+def _log_ids(consumer: Consumer, event: Event | None) -> AbstractContextManager[None]:
+    if event is not None:
+        return handling(event.envelope, consumer.name)
+    return bound_contextvars(consumer=consumer.name)
+
+
+def read(consumer: Consumer, delivery: Delivery) -> Event:
+    """The delivery as an event that this consumer listens to. Raises InvalidEvent."""
+    event = decode(delivery.body)
+    if event.routing_key() not in consumer.routing_keys:
+        raise InvalidEvent(
+            "not_subscribed",
+            f"{consumer.name} listens to {', '.join(consumer.routing_keys)}, not {event.routing_key()}.",
+        )
+    return event
+
+
+def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
+    for run in range(1, MOMENTARY_RUNS + 1):
+        try:
+            return inbox.process(consumer, [arrival])
+        except DatabaseError as error:
+            if run == MOMENTARY_RUNS or not is_momentary(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> NoReturn:
+    now = datetime.now(UTC)
+    what = decide(consumer, error, delivery, now)
+    if isinstance(what, GiveUp):
+        what = _note_dead(consumer, delivery, event, error, what, now)
+    cause = f"{type(error).__name__}: {error}"
+    may_be_outage = _may_be_outage(what, error)
+    if isinstance(what, GiveUp) and _send(dead_message(consumer, delivery, what, error, now)):
+        log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
+        raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
+    # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
+    again = what if isinstance(what, RetryLater) else RetryLater(1, delivery.attempt)
+    if not _send(retry_message(consumer, delivery, again, error, now)):
+        raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
+    log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
+    raise Postponed(cause, may_be_outage) from error
+
+
+def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
+    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind."""
+    if isinstance(what, GiveUp):
+        return what.reason in ("exhausted", "expired")
+    return not isinstance(error, BlockedByEarlier)
+
+
+def _note_dead(
+    consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception, dead: GiveUp, now: datetime
+) -> RetryLater | GiveUp:
+    """Note the death in the inbox before the letter goes, so that a replay that overtakes us finds a row to claim.
+
+    What is no event of ours has no row there.
+    """
+    event_id = event.envelope.event_id if event is not None else None
+    if isinstance(error, PoisonMessage):
+        event_id = delivery.message_id
+    if event_id is None:
+        return dead
+    connection.close_if_unusable_or_obsolete()
+    try:
+        inbox.mark_dead(consumer, event_id, delivery.attempt)
+    except DatabaseError as outage:
+        return decide(consumer, outage, delivery, now) if is_outage(outage) else dead
+    return dead
+
+
+@cache
+def _publisher() -> ConfirmingPublisher:
+    """This process's own connection for what it postpones and dead-letters."""
+    return ConfirmingPublisher(bus_settings.BROKER_URL, confirm_timeout=10)
+
+
+def _send(*messages: Outgoing) -> bool:
+    """Publish messages; whether the broker took all. Raises a broker error when the broker can't be reached."""
+    for tries_left in reversed(range(SEND_TRIES)):
+        try:
+            return len(_publisher().send(messages)) == len(messages)
+        except SEND_ERRORS:
+            _publisher().close()
+            if not tries_left:
+                raise
+            sleep(0.5)
+    raise AssertionError("unreachable")

@@ -1,0 +1,62 @@
+"""One Celery task per declared consumer, named after it.
+
+They are made when this is imported, which Celery does after Django is ready, and so after every consumer is declared.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from celery.exceptions import Reject, Retry
+from celery.signals import task_prerun
+from django.apps import apps
+from django.db import close_old_connections
+
+from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.worker import processing
+from eventbus.worker.delivery import Delivery
+
+log = structlog.get_logger(__name__)
+
+
+class ConsumerTask(Task):
+    """The task of a consumer: its request knows how to settle a delivery."""
+
+    Request = "eventbus.worker.celery_consumer:BusRequest"
+    # The bus has logged it, with its ids; Celery would log it again.
+    throws = (processing.DeadLettered,)
+    typing = False
+
+
+def make_task(consumer: Consumer) -> Any:
+    """The Celery task that runs a consumer's deliveries in a pool process."""
+
+    @shared_task(name=consumer.name, base=ConsumerTask, time_limit=consumer.time_limit + 5)
+    def run(deliveries: Sequence[Delivery], put_back: bool = False) -> dict[str, int]:
+        try:
+            if put_back:
+                processing.put_back(consumer, deliveries)
+            if len(deliveries) > 1:
+                new = processing.run_batch(consumer, deliveries)
+            else:
+                new = processing.run_one(consumer, deliveries[0])
+        except processing.BatchFailed as error:
+            raise Reject(str(error), requeue=True) from error
+        except processing.Postponed as postponed:
+            # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
+            raise Retry(str(postponed), exc=postponed) from postponed
+        return {"events": len(deliveries), "new": new}
+
+    return run
+
+
+apps.check_models_ready()
+for declared in CONSUMERS.values():
+    make_task(declared)
+
+
+@task_prerun.connect
+def drop_broken_connections(**_: Any) -> None:
+    """After a database restart the next task gets a new connection."""
+    close_old_connections()

@@ -1,0 +1,149 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
+
+from eventbus.consumer import Retry, consumer
+from eventbus.errors import InvalidEvent, PermanentFailure
+from eventbus.tests.samples import ParcelSent
+from eventbus.worker.delivery import Delivery
+from eventbus.worker.failures import (
+    MAX_HEADER_CHARS,
+    GiveUp,
+    PoisonMessage,
+    RetryLater,
+    dead_message,
+    decide,
+    is_momentary,
+    retry_message,
+)
+
+NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+
+class Hopeless(Exception):
+    """An error that the consumer has declared to never heal."""
+
+
+PATIENT = Retry(times=3, delays=(1, 10), max_age=3600, give_up_on=(Hopeless,))
+
+
+@pytest.fixture
+def patient() -> Any:
+    return consumer("parcel.patient", on=[ParcelSent], retry=PATIENT)(lambda _: None)
+
+
+def failed_before(attempt: int, *, seconds_ago: float = 5) -> Delivery:
+    since = (NOW - timedelta(seconds=seconds_ago)).isoformat()
+    return Delivery(b"{}", {"x-attempt": attempt, "x-first-failed-at": since})
+
+
+def from_server(code: str, kind: type[DatabaseError] = OperationalError) -> DatabaseError:
+    """A database error as Django raises it: the driver's error is its cause."""
+    error = kind("from the server")
+    error.__cause__ = psycopg.errors.lookup(code)("from the server")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "delivery", "expected"),
+    [
+        (ValueError("x"), Delivery(b"{}"), RetryLater(1, 2)),
+        (ValueError("x"), failed_before(2), RetryLater(10, 3)),
+        (ValueError("x"), failed_before(3), RetryLater(10, 4)),
+        (ValueError("x"), failed_before(4), GiveUp("exhausted")),
+        (ValueError("x"), failed_before(2, seconds_ago=3601), GiveUp("expired")),
+        (ValueError("x"), failed_before(2, seconds_ago=3599), RetryLater(10, 3)),
+        (PermanentFailure("x"), Delivery(b"{}"), GiveUp("permanent")),
+        (Hopeless("x"), Delivery(b"{}"), GiveUp("permanent")),
+        (InvalidEvent("unknown_type", "x"), Delivery(b"{}"), GiveUp("unknown_type")),
+        (PoisonMessage("x"), Delivery(b"{}"), GiveUp("kills_its_worker")),
+        (IntegrityError("x"), Delivery(b"{}"), RetryLater(1, 2)),
+        # The database is not there: no attempt is used up, however often and however long.
+        (InterfaceError("x"), failed_before(4), RetryLater(1, 4)),
+        (OperationalError("x"), failed_before(4), RetryLater(1, 4)),
+        (OperationalError("x"), failed_before(4, seconds_ago=61), RetryLater(10, 4)),
+        (from_server("57P01"), failed_before(4, seconds_ago=100_000), RetryLater(10, 4)),
+        (from_server("53300"), failed_before(4), RetryLater(1, 4)),
+        (from_server("08006"), failed_before(4), RetryLater(1, 4)),
+        # The database is there and refused this transaction: that is an attempt.
+        (from_server("40P01"), failed_before(1), RetryLater(1, 2)),
+        (from_server("55P03"), failed_before(4), GiveUp("exhausted")),
+        (from_server("57014"), failed_before(4), GiveUp("exhausted")),
+    ],
+)
+def test_verdict(patient: Any, error: Exception, delivery: Delivery, expected: RetryLater | GiveUp) -> None:
+    assert decide(patient, error, delivery, NOW) == expected
+
+
+@pytest.mark.parametrize(("code", "momentary"), [("40P01", True), ("40001", True), ("55P03", True), ("57P01", False)])
+def test_only_what_heals_in_no_time_is_run_again_at_once(code: str, momentary: bool) -> None:
+    assert is_momentary(from_server(code)) is momentary
+
+
+@pytest.mark.parametrize("nonsense", ["two", -1, 0, None, 10**9, [1], 1.5, b"2"])
+def test_anyone_may_write_nonsense_into_the_headers(nonsense: Any) -> None:
+    delivery = Delivery(b"{}", {"x-attempt": nonsense, "x-first-failed-at": nonsense, "x-delivery-count": nonsense})
+    assert delivery.attempt == 1
+    assert delivery.first_failed_at is None
+    assert isinstance(delivery.redeliveries, int)
+
+
+@pytest.mark.parametrize("since", ["2025-03-01T11:00:00", "2025-03-01T11:00:00+00:00", "not a time", "9999-12-31"])
+def test_a_verdict_is_reached_whatever_the_time_header_says(patient: Any, since: str) -> None:
+    delivery = Delivery(b"{}", {"x-attempt": 2, "x-first-failed-at": since})
+    assert isinstance(decide(patient, ValueError("x"), delivery, NOW), RetryLater | GiveUp)
+
+
+def test_a_retry_goes_back_to_its_consumer_alone_and_remembers_the_first_failure(patient: Any) -> None:
+    delivery = Delivery(b"body", {"cloudEvents_id": "e1", "x-delivery-count": 7}, {"message_id": "e1", "type": "t"})
+
+    first = retry_message(patient, delivery, RetryLater(1, 2), ValueError("no"), NOW)
+    later = retry_message(
+        patient,
+        Delivery(b"body", first.properties["application_headers"]),
+        RetryLater(10, 3),
+        ValueError("no again"),
+        NOW + timedelta(hours=1),
+    )
+
+    assert first.routing_key == later.routing_key == "parcel.patient"
+    assert first.exchange in {"orders.wait.800ms", "orders.wait.1000ms", "orders.wait.1200ms"}
+    assert first.body == b"body"
+    assert (first.properties["message_id"], first.properties["type"]) == ("e1", "t")
+    headers = later.properties["application_headers"]
+    assert json.loads(headers.pop("x-attempts")) == [
+        {"attempt": 1, "at": "2025-03-01T12:00:00+00:00", "error": "ValueError: no"},
+        {"attempt": 2, "at": "2025-03-01T13:00:00+00:00", "error": "ValueError: no again"},
+    ]
+    assert headers == {"cloudEvents_id": "e1", "x-attempt": 3, "x-first-failed-at": NOW.isoformat()}
+
+
+def test_a_long_history_of_attempts_keeps_its_beginning_and_its_end(patient: Any) -> None:
+    delivery = Delivery(b"body")
+    for attempt in range(1, 501):
+        message = retry_message(patient, delivery, RetryLater(1, attempt + 1), ValueError("x" * 1000), NOW)
+        delivery = Delivery(b"body", message.properties["application_headers"])
+    assert [each["attempt"] for each in delivery.attempts] == [*range(1, 11), *range(491, 501)]
+    assert len(delivery.headers["x-attempts"]) < 10_000
+
+
+def test_the_first_letters_of_a_replay_are_not_tried_again(patient: Any) -> None:
+    assert decide(patient, ValueError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == GiveUp("exhausted")
+    assert decide(patient, InterfaceError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == RetryLater(1, 1)
+
+
+def test_a_dead_letter_says_why(patient: Any) -> None:
+    try:
+        raise ValueError("y" * 20_000)
+    except ValueError as error:
+        letter = dead_message(patient, failed_before(4), GiveUp("exhausted"), error, NOW)
+
+    headers = letter.properties["application_headers"]
+    assert (letter.exchange, letter.routing_key) == ("orders.dead", "parcel.patient")
+    assert (headers["x-dead-reason"], headers["x-consumer"], headers["x-attempt"]) == ("exhausted", "parcel.patient", 4)
+    assert headers["x-error-class"] == "builtins.ValueError"
+    assert len(headers["x-error-message"]) == len(headers["x-traceback"]) == MAX_HEADER_CHARS
