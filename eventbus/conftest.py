@@ -1,26 +1,31 @@
+"""What holds for the bus's own tests. They run without the project around it: `pytest eventbus`."""
+
 from collections.abc import Iterator
 from unittest.mock import patch
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from eventbus.consumer import CONSUMERS
 from eventbus.contracts.event import Event
-from eventbus.tests import projections, samples
+from eventbus.testing.fixtures import no_events_left_over
+from eventbus.tests import projections
+
+__all__ = ["no_events_left_over"]
+
+if settings.SETTINGS_MODULE != "eventbus.tests.settings":
+    raise pytest.UsageError("Run the tests of the bus by themselves: script/test eventbus")
 
 
 @pytest.fixture(autouse=True)
-def only_samples_declared() -> Iterator[None]:
-    """The registries hold the samples and what the test itself declares, and are as before after it."""
-    with (
-        patch.dict(Event.registry, samples.CONTRACTS, clear=True),
-        patch.dict(CONSUMERS, samples.SAMPLES, clear=True),
-    ):
+def what_a_test_declares_ends_with_it() -> Iterator[None]:
+    with patch.dict(Event.registry), patch.dict(CONSUMERS):
         yield
 
 
 @pytest.fixture
-def projected_tables(transactional_db: None, only_samples_declared: None) -> Iterator[None]:
+def projected_tables(transactional_db: None) -> Iterator[None]:
     """The sample projections are declared and have their tables; nothing of them or of their rebuilds is left."""
     projections.also.clear()
     with connection.cursor() as cursor:

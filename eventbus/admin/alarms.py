@@ -7,11 +7,6 @@ from django.db.models import Case, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from eventbus.admin import archive_replays as event_replays  # noqa: F401
-from eventbus.admin import (
-    consumers,  # noqa: F401  the second registers its page
-    dead_letters,  # noqa: F401  it registers its pages
-)
 from eventbus.admin.read_only import ReadOnlyAdmin
 from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES

@@ -4,14 +4,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from eventbus.admin import archive_replays as event_replays  # noqa: F401
-from eventbus.admin import (
-    consumers,  # noqa: F401  the second registers its page
-    dead_letters,  # noqa: F401  it registers its pages
-)
 from eventbus.admin.read_only import ReadOnlyAdmin, by_uuid
 from eventbus.archive.models import ArchivedEvent
-from eventbus.monitoring import alarms  # noqa: F401  the second registers its page
 from eventbus.relay.models import Outbox
 from eventbus.worker.models import ProcessedEventRow
 

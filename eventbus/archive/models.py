@@ -6,8 +6,6 @@ from typing import Any
 
 from django.db import models
 
-from eventbus.replays.models import ArchiveReplay  # noqa: F401
-
 
 class ExactDecoder(json.JSONDecoder):
     """Reads JSON numbers with a fraction as Decimal: money must not become a float on its way out of the archive."""

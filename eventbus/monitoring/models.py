@@ -2,8 +2,6 @@
 
 from django.db import models
 
-from eventbus.replays.models import ArchiveReplay  # noqa: F401
-
 
 class AlarmState(models.TextChoices):
     OK = "ok"

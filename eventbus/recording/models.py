@@ -2,8 +2,6 @@
 
 from django.db import models
 
-from eventbus.replays.models import ArchiveReplay  # noqa: F401
-
 
 class Stream(models.Model):
     """How many events an aggregate has. Its row's lock puts the aggregate's events in commit order."""

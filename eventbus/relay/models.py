@@ -2,8 +2,6 @@
 
 from django.db import models
 
-from eventbus.replays.models import ArchiveReplay  # noqa: F401
-
 
 class Outbox(models.Model):
     """An event that the broker has not confirmed. Never read by `position > last`: positions commit out of order."""

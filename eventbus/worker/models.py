@@ -2,8 +2,6 @@
 
 from django.db import models
 
-from eventbus.replays.models import ArchiveReplay  # noqa: F401
-
 
 class Outcome(models.TextChoices):
     """What became of an event at a consumer. An ordered consumer's later events wait behind a dead letter."""

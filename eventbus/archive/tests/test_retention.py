@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from eventbus.archive import history, retention
 from eventbus.archive.models import ArchivedEvent, PrunedMonth, StreamCut
 from eventbus.archive.partitions import create_partitions, month_start, months
+from eventbus.conf import bus_settings
 from eventbus.db import ddl
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.dead_letters.tests.test_services import stored
@@ -51,7 +52,7 @@ def event() -> ArchivedEvent:
 @pytest.fixture
 def later(settings: Any) -> datetime:
     """The moment when this month's time is over."""
-    return month_start(NOW, 1) + timedelta(days=settings.EVENTBUS_ARCHIVE_DAYS)
+    return month_start(NOW, 1) + timedelta(days=bus_settings.ARCHIVE_DAYS)
 
 
 def prune(now: datetime) -> list[retention.Month]:

@@ -8,7 +8,6 @@ from django.core import checks as django_checks
 from django.core.management import call_command
 from django.db import DatabaseError
 
-from config.celery import app
 from eventbus.broker import topology
 from eventbus.broker.publisher import ConfirmingPublisher, Unconfirmed
 from eventbus.broker.topology import Queue
@@ -23,6 +22,7 @@ from eventbus.checks.celery import (
 from eventbus.checks.deployed import _confirms, broker_and_declarations_agree, nobody_was_renamed
 from eventbus.consumer import CONSUMERS, Consumer, Retry, consumer
 from eventbus.subscriptions.models import Subscription
+from eventbus.tests.celery import app
 from eventbus.tests.samples import ParcelSent, track
 
 
@@ -155,7 +155,7 @@ def test_a_delay_that_feeds_itself() -> None:
         assert set(ids(broker.dead_letters_go_in_no_circle())) == {"E009"}
 
 
-@pytest.mark.parametrize("name", ["orders.unrouted", "eventbus.upkeep", "orders.forget_old_keys", "eventbus.audit"])
+@pytest.mark.parametrize("name", ["events.unrouted", "eventbus.upkeep", "eventbus.prune_archive", "eventbus.audit"])
 def test_a_consumer_with_a_name_that_is_taken(name: str) -> None:
     consumer(name, on=[ParcelSent])(lambda event: None)
     assert ids(names_are_used_once()) == ["E010"]

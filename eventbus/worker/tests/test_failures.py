@@ -111,7 +111,7 @@ def test_a_retry_goes_back_to_its_consumer_alone_and_remembers_the_first_failure
     )
 
     assert first.routing_key == later.routing_key == "parcel.patient"
-    assert first.exchange in {"orders.wait.800ms", "orders.wait.1000ms", "orders.wait.1200ms"}
+    assert first.exchange in {"events.wait.800ms", "events.wait.1000ms", "events.wait.1200ms"}
     assert first.body == b"body"
     assert (first.properties["message_id"], first.properties["type"]) == ("e1", "t")
     headers = later.properties["application_headers"]
@@ -143,7 +143,7 @@ def test_a_dead_letter_says_why(patient: Any) -> None:
         letter = dead_message(patient, failed_before(4), GiveUp("exhausted"), error, NOW)
 
     headers = letter.properties["application_headers"]
-    assert (letter.exchange, letter.routing_key) == ("orders.dead", "parcel.patient")
+    assert (letter.exchange, letter.routing_key) == ("events.dead", "parcel.patient")
     assert (headers["x-dead-reason"], headers["x-consumer"], headers["x-attempt"]) == ("exhausted", "parcel.patient", 4)
     assert headers["x-error-class"] == "builtins.ValueError"
     assert len(headers["x-error-message"]) == len(headers["x-traceback"]) == MAX_HEADER_CHARS

@@ -47,7 +47,7 @@ with patch.dict(Event.registry), patch.dict(CONSUMERS):
 
 
 @pytest.fixture(autouse=True)
-def coaches(only_samples_declared: None) -> Iterator[None]:
+def coaches() -> Iterator[None]:
     seen.clear()
     broken.clear()
     with patch.dict(Event.registry, {(each.type, each.version): each for each in (CoachMoved, CoachCleaned)}):
