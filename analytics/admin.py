@@ -5,7 +5,6 @@ from datetime import date
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -14,7 +13,7 @@ from analytics import queries
 from analytics.charts import Series, chart
 from analytics.models import KINDS, CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
 from analytics.queries import PERCENTS, STAGES, Range
-from eventbus.admin import ReadOnlyAdmin, by_uuid
+from eventbus.admin import ReadOnlyAdmin
 
 PERIODS = (7, 30, 90, 365)
 PRODUCTS_SHOWN = 20
@@ -144,14 +143,9 @@ class CustomerOrderAdmin(ReadOnlyAdmin):
 
     list_display = ["order_id", "customer_id", "status", "status_at", "created_at", "pieces", "total", "currency"]
     search_fields = ["customer_id__exact"]
+    uuid_search_fields = ["order_id"]
     search_help_text = "A whole customer id or order id"
 
     @admin.display(description="total", ordering="total_amount")
     def total(self, row: CustomerOrder) -> str:
         return f"{row.total_amount:,}"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[CustomerOrder], search_term: str
-    ) -> tuple[QuerySet[CustomerOrder], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "order_id", search_term), distinct

@@ -1,4 +1,4 @@
-"""The read models over REST, for staff: they tell of all channels."""
+"""The read models over REST, for staff: they cover all channels."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Self

@@ -45,7 +45,7 @@ class Range:
 
     @classmethod
     def of_days(cls, days: int, today: date | None = None) -> "Range":
-        """The last so many days, today among them."""
+        """The last `days` days, today among them."""
         last = today or datetime.now(UTC).date()
         return cls(last - timedelta(days=days - 1), last)
 

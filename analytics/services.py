@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from analytics.models import KINDS
-from eventbus.contracts.exact_json import encode_json
+from eventbus import encode_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from time import monotonic
 import psycopg
 
 from benchmarks.samples import order_body
-from eventbus.contracts.exact_json import encode_json
+from eventbus import encode_json
 
 CONNECTIONS = 16
 

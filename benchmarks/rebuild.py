@@ -14,8 +14,8 @@ from benchmarks.events import OrderSold
 from benchmarks.measure import Result, alternate, ask
 from benchmarks.models import LoopSales, Sales
 from benchmarks.samples import order_event
+from eventbus import encode_json
 from eventbus.archive.models import ArchivedEvent
-from eventbus.contracts.exact_json import encode_json
 from eventbus.subscriptions.models import Subscription
 
 CONSUMER = "bench.sell"

@@ -154,9 +154,9 @@ def read_then_write() -> None:
     lock = services._lock
 
     def remember(product_ids: Any) -> Any:
-        shelves = lock(product_ids)
-        read.update({product_id: shelf.available for product_id, shelf in shelves.items()})
-        return shelves
+        levels = lock(product_ids)
+        read.update({product_id: level.available for product_id, level in levels.items()})
+        return levels
 
     def take(taken: Any) -> None:
         with connection.cursor() as cursor:

@@ -13,11 +13,9 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from django.contrib import admin
 from django.db import connection, models
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
 from eventbus import Event, consumer, publish
-from eventbus.admin import ReadOnlyAdmin, by_uuid
+from eventbus.admin import ReadOnlyAdmin
 from orders.events import OrderCreated
 
 #: From this amount on an order is unusual, by currency. Where there is none, the amount says nothing.
@@ -216,10 +214,5 @@ class FraudFlagAdmin(ReadOnlyAdmin):
     list_display = ["placed_at", "order_id", "customer_id", "rule"]
     list_filter = ["rule"]
     search_fields = ["customer_id__exact"]
+    uuid_search_fields = ["order_id"]
     search_help_text = "A whole order or customer id"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[FraudFlag], search_term: str
-    ) -> tuple[QuerySet[FraudFlag], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "order_id", search_term), distinct

@@ -6,12 +6,16 @@ What an app needs is imported from here. What needs Django's models is in four p
 
 from eventbus.consumer import Consumer, Retry, consumer
 from eventbus.contracts.event import Contract, Event
+from eventbus.contracts.exact_json import encode_json
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict
+from eventbus.failpoints import failpoint
 from eventbus.ids import new_id
 from eventbus.monitoring.invariants import invariant
-from eventbus.recording.context import acting_as
+from eventbus.monitoring.rules import alarm_rule
+from eventbus.recording.context import acting_as, correlated_with, current_cause
 from eventbus.recording.publish import publish, publish_with, single_statement
 from eventbus.recording.streams import expect_version, lock_streams
+from eventbus.relay.admission import admission
 
 __all__ = [
     "Consumer",
@@ -24,8 +28,14 @@ __all__ = [
     "RetryAfter",
     "StreamConflict",
     "acting_as",
+    "admission",
+    "alarm_rule",
     "consumer",
+    "correlated_with",
+    "current_cause",
+    "encode_json",
     "expect_version",
+    "failpoint",
     "invariant",
     "lock_streams",
     "new_id",

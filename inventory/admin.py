@@ -12,8 +12,8 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from eventbus.admin import ReadOnlyAdmin, by_uuid
-from eventbus.recording.context import Cause, acting, current_cause
+from eventbus import acting_as
+from eventbus.admin import ReadOnlyAdmin
 from inventory import services, stock_pages
 from inventory.events import PRINTABLE
 from inventory.models import Reservation, Stock
@@ -94,7 +94,7 @@ class StockAdmin(ReadOnlyAdmin):
 
     def _receive(self, request: HttpRequest, form: ReceiptForm) -> bool:
         try:
-            with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+            with acting_as(request.user.pk):
                 stock = services.receive_stock(**form.cleaned_data)
         except services.NamelessProduct as error:
             form.add_error("product_name", str(error))
@@ -112,10 +112,5 @@ class ReservationAdmin(ReadOnlyAdmin):
     list_filter = ["state"]
     # Exactly as written: without regard to case it would not find its index.
     search_fields = ["product_id__exact"]
+    uuid_search_fields = ["order_id"]
     search_help_text = "A whole order id or product id"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Reservation], search_term: str
-    ) -> tuple[QuerySet[Reservation], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "order_id", search_term), distinct

@@ -20,7 +20,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class StockLevel:
     """What is there of a product before the decision."""
 
     available: int
@@ -41,7 +41,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
+class LowStock:
     """A product's available quantity fell below its threshold, because of this request."""
 
     product_id: str
@@ -56,14 +56,14 @@ class Plan:
 
     decisions: list[Decision] = field(default_factory=list)
     taken: Counter[str] = field(default_factory=Counter)
-    falls: list[Fall] = field(default_factory=list)
+    low: list[LowStock] = field(default_factory=list)
 
 
-def decide(requests: Sequence[Request], shelves: Mapping[str, Shelf]) -> Plan:
+def decide(requests: Sequence[Request], levels: Mapping[str, StockLevel]) -> Plan:
     """Grant each request in turn whole or not at all: who comes first is served first, and no more is taken than is
-    there. A fall is told with what is left after all of them."""
+    there. A product that runs low is reported once, with what is left after all of them."""
     plan = Plan()
-    left = {product_id: shelf.available for product_id, shelf in shelves.items()}
+    left = {product_id: level.available for product_id, level in levels.items()}
     fell: dict[str, Request] = {}
     for request in requests:
         decision = _decide_one(request, left)
@@ -71,13 +71,13 @@ def decide(requests: Sequence[Request], shelves: Mapping[str, Shelf]) -> Plan:
         if not decision.granted:
             continue
         for product_id, quantity in request.wanted.items():
-            before, threshold = left[product_id], shelves[product_id].low_threshold
+            before, threshold = left[product_id], levels[product_id].low_threshold
             left[product_id] -= quantity
             plan.taken[product_id] += quantity
             if left[product_id] < threshold <= before:
                 fell[product_id] = request
-    plan.falls = [
-        Fall(product_id, left[product_id], shelves[product_id].low_threshold, request)
+    plan.low = [
+        LowStock(product_id, left[product_id], levels[product_id].low_threshold, request)
         for product_id, request in fell.items()
     ]
     return plan

@@ -17,9 +17,8 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from eventbus import StreamConflict
+from eventbus import StreamConflict, acting_as
 from eventbus.api_tools import PointInTime, Refusal, asked, by_field, check_key
-from eventbus.recording.context import Cause, acting, current_cause
 from inventory import past, queries, services
 from inventory.events import PRINTABLE, Counted, Quantity, Reason
 from inventory.idempotency import once
@@ -114,7 +113,7 @@ class StaffAction(APIView):
 
         user: Any = request.user
         user_id = int(user.pk)
-        with acting(Cause(current_cause().correlation_id, user_id=str(user_id))):
+        with acting_as(user_id):
             if key is None:
                 return Response(acted(), status=HTTPStatus.CREATED)
             text, replayed = once(user_id=user_id, key=key, request=[request.path, *told], act=acted)

@@ -123,24 +123,8 @@ class StockCorrected(
     reason: Reason
 
 
-class StockOpened(
-    Event,
-    type="inventory.stock.opened",
-    version="1.0",
-    aggregate="product_id",
-    aggregate_type="product",
-    internal=True,
-):
-    """The product's stock was this much. Its history begins here: what was before is told by no event."""
-
-    product_id: ProductId
-    available: int
-    reserved: int
-    shipped: int
-
-
 class StockLow(Event, type="inventory.stock.low", version="1.0", aggregate="product_id", aggregate_type="product"):
-    """What is available of the product fell below its threshold. Said once per fall, not at every order."""
+    """What is available of the product fell below its threshold. Announced when it falls, not at every order."""
 
     product_id: ProductId
     available: int

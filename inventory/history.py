@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from eventbus import Event
+from eventbus.archive import archived_streams
 from inventory.events import (
     StockCorrected,
-    StockOpened,
     StockReceived,
     StockReleased,
     StockReserved,
@@ -24,6 +25,8 @@ class Quantities:
 
 
 NOTHING = Quantities()
+#: The quantities by name, as fields here and as columns in SQL.
+NAMES = ("available", "reserved", "shipped")
 
 
 class Move(NamedTuple):
@@ -35,23 +38,19 @@ class Move(NamedTuple):
     shipped: int = 0
 
 
-MOVES: Mapping[str, Move] = {
-    StockReceived.type: Move("quantity", available=1),
-    StockReserved.type: Move("quantity", available=-1, reserved=1),
-    StockReleased.type: Move("quantity", available=1, reserved=-1),
-    StockShipped.type: Move("quantity", reserved=-1, shipped=1),
-    StockCorrected.type: Move("difference", available=1),
+#: All that changes a product's stock. Its stream has other events as well.
+CHANGING: Mapping[type[Event], Move] = {
+    StockReceived: Move("quantity", available=1),
+    StockReserved: Move("quantity", available=-1, reserved=1),
+    StockReleased: Move("quantity", available=1, reserved=-1),
+    StockShipped: Move("quantity", reserved=-1, shipped=1),
+    StockCorrected: Move("difference", available=1),
 }
-#: Not added to what was before, but put in its place.
-OPENED = StockOpened.type
-#: The types of all that changes a product's stock. Its stream has others as well.
-CHANGING = (OPENED, *MOVES)
+MOVES = {contract.type: move for contract, move in CHANGING.items()}
 
 
 def after(stock: Quantities, event_type: str, data: Mapping[str, Any]) -> Quantities:
     """The stock after one more event; the same for an event that does not change it."""
-    if event_type == OPENED:
-        return Quantities(data["available"], data["reserved"], data["shipped"])
     move = MOVES.get(event_type)
     if move is None:
         return stock
@@ -77,8 +76,9 @@ def _change(quantity: str) -> str:
         for event_type, move in MOVES.items()
         if (sign := getattr(move, quantity))
     ]
-    return f"CASE type {' '.join(cases)} WHEN '{OPENED}' THEN (data->>'{quantity}')::bigint ELSE 0 END AS {quantity}"
+    return f"CASE type {' '.join(cases)} ELSE 0 END AS {quantity}"
 
 
-#: SQL: what a row of `event` adds to each quantity. Whoever sums it leaves out what is before the last opening.
-CHANGES = ",\n       ".join(_change(quantity) for quantity in ("available", "reserved", "shipped"))
+#: SQL: all that happened to products, and what each of these events adds to each quantity.
+EVENTS = archived_streams(StockReceived)
+CHANGES = ",\n       ".join(_change(quantity) for quantity in NAMES)

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from eventbus import encode_json
 from eventbus.api_tools import Refusal
-from eventbus.contracts.exact_json import encode_json
 from inventory.models import IdempotencyKey
 
 KEY_LIFE = timedelta(hours=24)

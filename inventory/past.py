@@ -4,21 +4,19 @@ A moment is a place, too: the last one before which nothing occurred later. So c
 machines change no answer, and neither does it matter which snapshots there are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
-from eventbus.archive import first_id_at
-from eventbus.archive.models import ArchivedEvent
-from eventbus.archive.partitions import month_start
-from inventory.history import CHANGES, CHANGING, NOTHING, OPENED, Quantities, after
+from eventbus.archive import ids_of_months, last_events_of
+from inventory.history import CHANGES, CHANGING, EVENTS, NAMES, NOTHING, Quantities, after
 
 #: How far clocks may lie apart.
 SLACK = timedelta(hours=1)
-FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 LAST_SEQUENCE = 2**31 - 1
 
 _SNAPSHOTS = """
@@ -38,20 +36,15 @@ WHERE stock.product_id = %(product_id)s
 # The ids stand in the text: in a statement that is planned once for all parameters, no month could be left out of the
 # plan, and it takes three times as long. There are as many texts as pairs of months, so each is still prepared.
 _EVENTS = f"""
-WITH read AS MATERIALIZED (
-    SELECT sequence, type, occurred_at, {{happened}} AS happened,
+SELECT min(sequence), max(sequence) FILTER (WHERE happened), count(*) FILTER (WHERE happened),
+       {", ".join(f"coalesce(sum({name}) FILTER (WHERE happened), 0)::bigint" for name in NAMES)}
+FROM (
+    SELECT sequence, {{happened}} AS happened,
            {CHANGES}
-    FROM event
-    WHERE aggregate_type = 'product' AND aggregate_id = %(product_id)s AND sequence > %(after)s AND sequence <= %(upto)s
+    FROM {EVENTS} AS told
+    WHERE aggregate_id = %(product_id)s AND sequence > %(after)s AND sequence <= %(upto)s
       AND id >= '{{first_id}}' AND id < '{{last_id}}'
-), opened AS (
-    SELECT max(sequence) AS sequence, max(occurred_at) AS occurred_at FROM read WHERE type = '{OPENED}'
-), counted AS (
-    SELECT read.* FROM read, opened WHERE happened AND read.sequence >= coalesce(opened.sequence, 0)
-)
-SELECT (SELECT min(sequence) FROM read), opened.sequence, opened.occurred_at, max(counted.sequence), count(counted.*),
-       coalesce(sum(available), 0)::bigint, coalesce(sum(reserved), 0)::bigint, coalesce(sum(shipped), 0)::bigint
-FROM opened LEFT JOIN counted ON true GROUP BY opened.sequence, opened.occurred_at
+) AS read
 """
 
 
@@ -118,12 +111,8 @@ def _look_up(product_id: str, place: datetime | int, by: _By) -> Past | None:
         first_id, last_id = _ids_between(start_as_of, place)
         params = {"product_id": product_id, "place": place, "after": start or 0, "upto": upto or LAST_SEQUENCE}
         cursor.execute(by.events.format(first_id=first_id, last_id=last_id), params)
-        first, opened, opened_at, last, count, *change = cursor.fetchone()
-    if opened is not None:
-        if last is None:
-            raise HistoryBegins(product_id, opened_at)
-        start = opened - 1
-    elif start is None:
+        first, last, count, *change = cursor.fetchone()
+    if start is None:
         if next_as_of is not None and first != 1:
             raise HistoryBegins(product_id, next_as_of)
         if last is None:
@@ -133,49 +122,56 @@ def _look_up(product_id: str, place: datetime | int, by: _By) -> Past | None:
         return Past(name, start, Quantities(*quantities))
     if last - start != count:
         raise HistoryBroken(product_id)
-    base = quantities if opened is None else (0, 0, 0)
-    return Past(name, last, Quantities(*map(sum, zip(base, change, strict=True))))
+    return Past(name, last, Quantities(*map(sum, zip(quantities, change, strict=True))))
 
 
 def _ids_between(start: datetime | None, place: datetime | int) -> tuple[UUID, UUID]:
-    """Within which ids the events behind the snapshot of that time are. Where there is none, all are looked at: there
-    may be an opening behind the place.
-
-    Ids begin with the time, and whole months of them are left out by their partitions. A closer bound would tempt the
-    planner to read the events of all products of that time.
-    """
+    """Within which ids the events behind the snapshot of that time are. Where there is none, all are looked at: whether
+    the product's first event is archived tells one that wasn't known yet from one whose history begins later."""
     if start is None:
-        return FIRST_ID, LAST_ID
-    end = first_id_at(month_start(place + SLACK, 1)) if isinstance(place, datetime) else LAST_ID
-    return first_id_at(month_start(start - SLACK)), end
+        return ids_of_months()
+    return ids_of_months(start - SLACK, place + SLACK if isinstance(place, datetime) else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a product's ledger. `balance` is what the event left; None where history begins only later."""
+    """A line of a product's ledger. `told` is what the event says beside its product, `balance` what it left.
 
-    event: ArchivedEvent
+    There is no balance where history begins only later: a clock that was ahead can keep an event in the archive while
+    those after it are pruned.
+    """
+
+    sequence: int
+    event_id: UUID
+    event_type: str
+    occurred_at: datetime
+    told: str
     balance: Quantities | None
-
-    @property
-    def told(self) -> str:
-        """What the event says beside its product, in a line."""
-        said = {name: value for name, value in self.event.data.items() if name not in ("productId", "productName")}
-        return ", ".join(f"{name} {value}" for name, value in said.items())
 
 
 def ledger(product_id: str, *, before: int = LAST_SEQUENCE, limit: int) -> list[Entry]:
     """The last movements before that number, newest first, each with the stock that it left. Raises HistoryBroken."""
-    stream = ArchivedEvent.objects.filter(aggregate_type="product", aggregate_id=product_id, sequence__lt=before)
-    events = list(stream.filter(type__in=CHANGING).order_by("-sequence")[:limit])
-    if not events:
-        return []
-    entries, balance = [], _balance_before(product_id, events[-1].sequence)
-    for event in reversed(events):
-        if balance is not None or event.type == OPENED:
-            balance = after(balance or NOTHING, event.type, event.data)
-        entries.append(Entry(event, balance))
+    entries: list[Entry] = []
+    balance: Quantities | None = None
+    for event in reversed(last_events_of(product_id, CHANGING, before=before, limit=limit)):
+        if balance is None:
+            balance = _balance_before(product_id, event["sequence"])
+        if balance is not None:
+            balance = after(balance, event["eventType"], event["data"])
+        entries.append(_entry(event, balance))
     return entries[::-1]
+
+
+def _entry(event: Mapping[str, Any], balance: Quantities | None) -> Entry:
+    said = {name: value for name, value in event["data"].items() if name not in ("productId", "productName")}
+    return Entry(
+        sequence=event["sequence"],
+        event_id=UUID(event["eventId"]),
+        event_type=event["eventType"],
+        occurred_at=datetime.fromisoformat(event["occurredAt"]),
+        told=", ".join(f"{name} {value}" for name, value in said.items()),
+        balance=balance,
+    )
 
 
 def _balance_before(product_id: str, sequence: int) -> Quantities | None:

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from eventbus import Event, PermanentFailure, publish, single_statement
-from eventbus.recording import streams
-from inventory.allocation import Decision, Request, Shelf, decide
+from eventbus import Event, PermanentFailure, expect_version, publish, single_statement
+from inventory.allocation import Decision, Request, StockLevel, decide
 from inventory.events import (
     InventoryReleased,
     InventoryReservationFailed,
@@ -42,7 +41,7 @@ INSERT INTO inventory_reservation (order_id, product_id, quantity, state)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[])
 """
 # Rows of an order that was decided on stay as they are. Whoever decides at this moment is waited for.
-BURY = """
+TOMBSTONE = """
 INSERT INTO inventory_reservation (order_id, product_id, quantity, state)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[]) ORDER BY 1, 2
 ON CONFLICT (order_id, product_id) DO NOTHING
@@ -120,13 +119,13 @@ def correct_stock(*, product_id: str, counted: int, expected: int, reason: str) 
     announce it; returns the stock as it is then.
 
     `expected` is the number of the product's last event when it was counted. Raises UnknownProduct, BelowReserved, and
-    streams.Moved where anything happened to the product since.
+    StreamConflict where anything happened to the product since.
     """
     with transaction.atomic(), single_statement():
         stock = Stock.objects.select_for_update().filter(product_id=product_id).first()
         if stock is None:
             raise UnknownProduct(product_id)
-        streams.expect_version("product", product_id, expected)
+        expect_version(StockCorrected, product_id, expected)
         if counted < stock.reserved:
             raise BelowReserved(product_id, counted, stock.reserved)
         before = stock.available
@@ -147,17 +146,17 @@ def reserve_stock(requests: Sequence[Request]) -> None:
     lines. For handlers: runs in the bus's transaction or one of its own, never in a savepoint.
     """
     with transaction.atomic(savepoint=False):
-        shelves = _lock({product_id for request in requests for product_id in request.wanted})
-        plan = decide(_undecided(requests), shelves)
+        levels = _lock({product_id for request in requests for product_id in request.wanted})
+        plan = decide(_undecided(requests), levels)
         _take(plan.taken)
         _note(NOTE, [(decision.request, STATE[decision.granted]) for decision in plan.decisions])
         for decision in plan.decisions:
             publish(_outcome(decision), caused_by=decision.request.cause)
             if decision.granted:
                 _publish_moves(StockReserved, decision.request, decision.request.wanted)
-        for fall in plan.falls:
-            low = StockLow(product_id=fall.product_id, available=fall.available, threshold=fall.threshold)
-            publish(low, caused_by=fall.request.cause)
+        for low in plan.low:
+            event = StockLow(product_id=low.product_id, available=low.available, threshold=low.threshold)
+            publish(event, caused_by=low.request.cause)
 
 
 def release_stock(requests: Sequence[Request]) -> None:
@@ -165,7 +164,7 @@ def release_stock(requests: Sequence[Request]) -> None:
     being so. The number of statements doesn't grow with the orders. For handlers, as reserve_stock."""
     with transaction.atomic(savepoint=False):
         _lock({product_id for request in requests for product_id in request.wanted})
-        _note(BURY, [(request, ReservationState.CANCELLED.value) for request in requests])
+        _note(TOMBSTONE, [(request, ReservationState.CANCELLED.value) for request in requests])
         released = _close(requests, ReservationState.RELEASED, GIVE_BACK)
         for request in requests:
             if items := released.pop(request.order_id, None):
@@ -214,10 +213,10 @@ def _close(requests: Sequence[Request], to: ReservationState, change: str) -> di
     return ended
 
 
-def _lock(product_ids: Iterable[str]) -> dict[str, Shelf]:
+def _lock(product_ids: Iterable[str]) -> dict[str, StockLevel]:
     with connection.cursor() as cursor:
         cursor.execute(LOCK, [list(product_ids)])
-        return {product_id: Shelf(available, threshold) for product_id, available, threshold in cursor.fetchall()}
+        return {product_id: StockLevel(available, threshold) for product_id, available, threshold in cursor.fetchall()}
 
 
 def _undecided(requests: Sequence[Request]) -> list[Request]:

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from django.db import connection
 
-from eventbus.archive import first_id_at
-from inventory.history import CHANGES, OPENED
+from eventbus.archive import first_id_at, stream_ends
+from inventory.events import StockReceived
+from inventory.history import CHANGES, EVENTS
 
 #: Events from one snapshot to the next: with fewer the table grows for nothing, with more they take longer to add up
 #: than the rest of a request takes. See docs/decisions/0017-event-sourced-stock.md.
@@ -25,39 +26,32 @@ coalesce(latest.reserved, 0) AS start_reserved, coalesce(latest.shipped, 0) AS s
 """
 _DUE = f"""
 SELECT stream.aggregate_id AS product_id, stream.sequence AS upto, {_START}
-FROM stream {_LATEST.format(product_id="stream.aggregate_id", upto="stream.sequence")}
-WHERE stream.aggregate_type = 'product' AND stream.aggregate_id > %(behind)s
+FROM {stream_ends(StockReceived)} AS stream {_LATEST.format(product_id="stream.aggregate_id", upto="stream.sequence")}
+WHERE stream.aggregate_id > %(behind)s
   AND stream.sequence / %(every)s > coalesce(latest.sequence, 0) / %(every)s
 ORDER BY 1 LIMIT %(batch)s
 """
-# Before an opening there is nothing true to keep.
 _LAST_BEFORE = f"""
 SELECT ending.product_id, ending.upto, {_START}
 FROM (
-    SELECT aggregate_id AS product_id, max(sequence) AS upto FROM event
-    WHERE aggregate_type = 'product' AND id < %(cutoff)s GROUP BY 1
+    SELECT aggregate_id AS product_id, max(sequence) AS upto FROM {EVENTS} AS event WHERE id < %(cutoff)s GROUP BY 1
 ) AS ending {_LATEST.format(product_id="ending.product_id", upto="ending.upto")}
-WHERE coalesce(latest.sequence, 0) < ending.upto AND NOT EXISTS (
-    SELECT FROM event WHERE aggregate_type = 'product' AND aggregate_id = ending.product_id
-    AND sequence > ending.upto AND type = '{OPENED}')
+WHERE coalesce(latest.sequence, 0) < ending.upto
 """
 _MAKE = f"""
 WITH due AS MATERIALIZED ({{due}}), read AS (
-    SELECT due.*, event.sequence, type, {CHANGES},
+    SELECT due.*, event.sequence, {CHANGES},
            greatest(start_as_of, max(occurred_at) OVER (PARTITION BY product_id ORDER BY event.sequence)) AS as_of
-    FROM due JOIN event ON aggregate_type = 'product' AND aggregate_id = product_id
-                       AND event.sequence > start AND event.sequence <= upto
+    FROM due JOIN {EVENTS} AS event
+        ON aggregate_id = product_id AND event.sequence > start AND event.sequence <= upto
 ), bounds AS (
-    SELECT product_id, min(sequence) AS first, max(sequence) FILTER (WHERE type = '{OPENED}') AS opened
-    FROM read GROUP BY 1
+    SELECT product_id, min(sequence) AS first FROM read GROUP BY 1
 ), added AS (
-    SELECT product_id, sequence, upto, as_of,
-           CASE WHEN opened IS NULL THEN start_available ELSE 0 END + sum(available) OVER place AS available,
-           CASE WHEN opened IS NULL THEN start_reserved ELSE 0 END + sum(reserved) OVER place AS reserved,
-           CASE WHEN opened IS NULL THEN start_shipped ELSE 0 END + sum(shipped) OVER place AS shipped
+    SELECT product_id, sequence, upto, as_of, start_available + sum(available) OVER place AS available,
+           start_reserved + sum(reserved) OVER place AS reserved, start_shipped + sum(shipped) OVER place AS shipped
     FROM read JOIN bounds USING (product_id)
     -- None of a product whose history has a gap: what would it begin with?
-    WHERE sequence >= coalesce(opened, CASE WHEN first = start + 1 THEN first END)
+    WHERE first = start + 1
     WINDOW place AS (PARTITION BY product_id ORDER BY sequence)
 ), made AS (
     INSERT INTO inventory_stocksnapshot (product_id, sequence, as_of, available, reserved, shipped)

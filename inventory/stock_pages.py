@@ -13,9 +13,8 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from eventbus import StreamConflict
+from eventbus import StreamConflict, acting_as
 from eventbus.admin import ReadOnlyAdmin
-from eventbus.recording.context import Cause, acting, current_cause
 from inventory import past, queries, services
 from inventory.events import PRINTABLE
 
@@ -23,7 +22,7 @@ PAGE = 50
 
 
 class CountForm(forms.Form):
-    """`sequence` is where the product's stream was when the form was opened: what is counted is the shelf of then."""
+    """`sequence` is where the product's stream was when the form was opened: the shelf of that time is counted."""
 
     counted = forms.IntegerField(min_value=0, max_value=2**53 - 1, help_text="All on the shelf, set aside or not.")
     reason = forms.CharField(max_length=200, validators=[RegexValidator(PRINTABLE, "No control characters.")])
@@ -51,7 +50,7 @@ def count(stock_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
 def _count(stock_admin: ReadOnlyAdmin, request: HttpRequest, product_id: str, form: CountForm) -> bool:
     counted, reason = form.cleaned_data["counted"], form.cleaned_data["reason"]
     try:
-        with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+        with acting_as(request.user.pk):
             stock = services.correct_stock(
                 product_id=product_id, counted=counted, reason=reason, expected=form.cleaned_data["sequence"]
             )
@@ -85,7 +84,7 @@ def _entries(product_id: str, as_of: datetime | None, before: int | None) -> dic
         found = past.stock_as_of(product_id, min(as_of, datetime.now(UTC)))
         before = found.sequence + 1 if found else 1
     entries = past.ledger(product_id, before=before or past.LAST_SEQUENCE, limit=PAGE + 1)
-    return {"entries": entries[:PAGE], "older": entries[PAGE - 1].event.sequence if len(entries) > PAGE else None}
+    return {"entries": entries[:PAGE], "older": entries[PAGE - 1].sequence if len(entries) > PAGE else None}
 
 
 def _stock(product_id: str) -> tuple[dict[str, Any], int]:

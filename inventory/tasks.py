@@ -8,14 +8,14 @@ from inventory import idempotency, snapshots
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="inventory.make_snapshots")  # type: ignore[untyped-decorator]
+@shared_task(name="inventory.make_snapshots")
 def make_snapshots() -> None:
     """Keep the products' histories quick to read."""
     if made := snapshots.make_snapshots():
         log.info("stock.snapshots_made", count=made)
 
 
-@shared_task(name="inventory.forget_old_keys")  # type: ignore[untyped-decorator]
+@shared_task(name="inventory.forget_old_keys")
 def forget_old_keys() -> None:
     """Delete expired idempotency keys."""
     log.info("stock.idempotency_keys_forgotten", count=idempotency.forget_old_keys())

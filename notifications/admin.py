@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from eventbus.admin import ReadOnlyAdmin, by_uuid
-from eventbus.recording.context import Cause, acting, current_cause
+from eventbus import acting_as
+from eventbus.admin import ReadOnlyAdmin
 from notifications import services
 from notifications.models import Mail
 
@@ -21,16 +21,11 @@ class MailAdmin(ReadOnlyAdmin):
     list_display = ["to", "kind", "state", "order_id", "created_at", "sent_at", "error"]
     list_filter = ["state", "kind"]
     search_fields = ["=to"]
+    uuid_search_fields = ["order_id"]
     search_help_text = "A whole order id or e-mail address"
     # The HTML part is left out: it says the same, and nobody reads markup.
     fields = ["to", "subject", "text", "state", "error", "kind", "order_id", "message_id", "created_at", "sent_at"]
     actions = ["resend"]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Mail], search_term: str
-    ) -> tuple[QuerySet[Mail], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "order_id", search_term), distinct
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("notifications.resend_mail")
@@ -48,7 +43,7 @@ class MailAdmin(ReadOnlyAdmin):
                 "checkbox": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/notifications/mail/resend.html", context)
-        with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+        with acting_as(request.user.pk):
             queued = [mail for mail in stuck if services.resend_mail(mail.pk)]
         for mail in queued:
             self.log_change(request, mail, f"Sent again; it was {mail.get_state_display()}.")

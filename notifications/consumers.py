@@ -4,9 +4,8 @@ mail and nothing else."""
 from collections.abc import Sequence
 
 from eventbus import Retry, consumer
-from notifications import letters, services
+from notifications import rendering, services
 from notifications.events import NotificationQueued
-from notifications.letters import Letter
 from notifications.models import Kind, Mail
 from orders.events import OrderConfirmed, OrderRejected, OrderShipped
 
@@ -14,19 +13,19 @@ from orders.events import OrderConfirmed, OrderRejected, OrderShipped
 @consumer("notifications.queue_confirmation", on=[OrderConfirmed], concurrency=20, time_limit=10, batched=True)
 def queue_confirmation(events: Sequence[OrderConfirmed]) -> None:
     """Write to the customer that the order is coming."""
-    services.queue_letters([confirmation(event) for event in events])
+    services.queue_mails([(confirmation(event), event) for event in events])
 
 
 @consumer("notifications.queue_apology", on=[OrderRejected], concurrency=20, time_limit=10, batched=True)
 def queue_apology(events: Sequence[OrderRejected]) -> None:
     """Write to the customer that the order is not coming, and why."""
-    services.queue_letters([apology(event) for event in events])
+    services.queue_mails([(apology(event), event) for event in events])
 
 
 @consumer("notifications.queue_tracking", on=[OrderShipped], concurrency=20, time_limit=10, batched=True)
 def queue_tracking(events: Sequence[OrderShipped]) -> None:
     """Write to the customer that the order is on its way, and how to follow it."""
-    services.queue_letters([tracking(event) for event in events])
+    services.queue_mails([(tracking(event), event) for event in events])
 
 
 @consumer(
@@ -43,31 +42,29 @@ def deliver_mail(event: NotificationQueued) -> None:
     services.deliver_mail(event.mail_id)
 
 
-def confirmation(event: OrderConfirmed) -> Letter:
-    """The letter that answers a confirmed order."""
-    context = letters.order_context(event.items, event.total_amount, event.currency)
-    return letters.write(
-        Kind.CONFIRMATION, order_id=event.order_id, to=event.customer_email, context=context, cause=event
-    )
+def confirmation(event: OrderConfirmed) -> Mail:
+    """The mail that answers a confirmed order."""
+    context = rendering.order_context(event.items, event.total_amount, event.currency)
+    return rendering.render_mail(Kind.CONFIRMATION, order_id=event.order_id, to=event.customer_email, context=context)
 
 
-def apology(event: OrderRejected) -> Letter:
-    """The letter that answers a rejected order. Products are called by the names that the customer saw."""
+def apology(event: OrderRejected) -> Mail:
+    """The mail that answers a rejected order. Products are called by the names that the customer saw."""
     names = {item.product_id: item.product_name for item in event.items}
-    context = letters.order_context(event.items, event.total_amount, event.currency)
+    context = rendering.order_context(event.items, event.total_amount, event.currency)
     context["shortages"] = [
         {"name": names.get(short.product_id, short.product_id), "requested": short.requested, "left": short.available}
         for short in event.shortages
     ]
-    return letters.write(Kind.APOLOGY, order_id=event.order_id, to=event.customer_email, context=context, cause=event)
+    return rendering.render_mail(Kind.APOLOGY, order_id=event.order_id, to=event.customer_email, context=context)
 
 
-def tracking(event: OrderShipped) -> Letter:
-    """The letter that answers a shipped order."""
-    context = letters.order_context(event.items, event.total_amount, event.currency)
+def tracking(event: OrderShipped) -> Mail:
+    """The mail that answers a shipped order."""
+    context = rendering.order_context(event.items, event.total_amount, event.currency)
     context |= {
         "carrier": event.carrier,
         "tracking_number": event.tracking_number,
         "estimated_delivery": event.estimated_delivery,
     }
-    return letters.write(Kind.TRACKING, order_id=event.order_id, to=event.customer_email, context=context, cause=event)
+    return rendering.render_mail(Kind.TRACKING, order_id=event.order_id, to=event.customer_email, context=context)

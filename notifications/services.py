@@ -8,11 +8,9 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus import PermanentFailure, publish
-from eventbus.failpoints import failpoint
-from notifications import letters, smtp
+from eventbus import Event, PermanentFailure, failpoint, publish
+from notifications import rendering, smtp
 from notifications.events import NotificationQueued, NotificationSent
-from notifications.letters import Letter
 from notifications.models import Mail, State
 
 log = structlog.get_logger(__name__)
@@ -36,31 +34,24 @@ class BeingSent(Exception):
     """Another process has this mail in hand: look again later."""
 
 
-def queue_letters(written: Sequence[Letter]) -> None:
-    """Keep letters to be sent, in one statement, and announce each. One that its order already has is left out."""
-    if not written:
+def queue_mails(rendered: Sequence[tuple[Mail, Event]]) -> None:
+    """Store mails to be sent, in one statement, and announce each, caused by the event that it answers.
+
+    One that its order already has is left out.
+    """
+    if not rendered:
         return
     with transaction.atomic(savepoint=False):
         rows = [
-            (
-                letter.id,
-                letter.order_id,
-                letter.kind,
-                letter.to,
-                letter.subject,
-                letter.text,
-                letter.html,
-                letter.message_id,
-            )
-            for letter in written
+            (mail.pk, mail.order_id, mail.kind, mail.to, mail.subject, mail.text, mail.html, mail.message_id)
+            for mail, _ in rendered
         ]
         with connection.cursor() as cursor:
             cursor.execute(QUEUE, [list(column) for column in zip(*rows, strict=True)])
             new = {mail_id for (mail_id,) in cursor.fetchall()}
-        for letter in written:
-            if letter.id in new:
-                event = NotificationQueued(mail_id=letter.id, order_id=letter.order_id, kind=letter.kind)
-                publish(event, caused_by=letter.cause)
+        for mail, event in rendered:
+            if mail.pk in new:
+                publish(NotificationQueued(mail_id=mail.pk, order_id=mail.order_id, kind=mail.kind), caused_by=event)
 
 
 def deliver_mail(mail_id: UUID) -> None:
@@ -115,7 +106,7 @@ def _alone_with(mail_id: UUID) -> Iterator[None]:
 
 
 def _hand_over(mail: Mail) -> None:
-    with smtp.handed_over(letters.as_message(mail)) as handover:
+    with smtp.handed_over(rendering.as_message(mail)) as handover:
         failpoint("mail.before_send")
         if not Mail.objects.filter(pk=mail.pk, state__in=NOT_TAKEN).update(state=State.SENDING):
             raise BeingSent(f"Mail {mail.pk} was claimed by another process.")

@@ -134,7 +134,7 @@ def _address(text: str) -> str:
     _, address = parseaddr(text)
     local, at, domain = address.rpartition("@")
     if not (local and at and domain) or re.search(r"[\s<>]", address) or not local.isascii():
-        raise ValueError("That is no e-mail address.")
+        raise ValueError("That is not an e-mail address.")
     return f"{local}@{domain.encode('idna').decode()}"
 
 

@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from eventbus import acting_as
 from eventbus.api_tools import Moment, PointInTime, check_key
 from eventbus.archive import events_of
-from eventbus.recording.context import Cause, acting, current_cause
 from orders import intake, queries, services
 from orders.auth import ChannelAuthentication
 from orders.http import Problem, invalid, read_json, validated, wrong
@@ -113,7 +113,7 @@ class OrderCancelView(ChannelView):
         check_key(request.headers.get("Idempotency-Key"))
         order = self.order(order_id)
         wish = validated(Cancellation, read_json(request)) if _has_body(request) else Cancellation()
-        with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+        with acting_as(request.user.pk):
             try:
                 services.cancel_order(order_id=order.pk, reason=wish.reason)
             except services.CannotMove as error:

@@ -19,8 +19,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from eventbus.contracts.exact_json import MAX_EXPONENT, encode_json
-from eventbus.recording.context import current_cause
+from eventbus import current_cause, encode_json
+from eventbus.contracts.exact_json import MAX_EXPONENT
 
 PROBLEM_JSON = "application/problem+json"
 #: A body may be wrong in hundreds of places; nobody reads further than this.

@@ -17,11 +17,7 @@ from django.db import connection, transaction
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, new_id, publish_with
-from eventbus.contracts.exact_json import encode_json
-from eventbus.failpoints import failpoint
-from eventbus.recording.context import Cause, acting, current_cause
-from eventbus.relay.admission import admission
+from eventbus import Contract, acting_as, admission, current_cause, encode_json, failpoint, new_id, publish_with
 from orders.currencies import COUNTRIES, FINEST, SMALLEST
 from orders.events import Address, Item, OrderCreated
 from orders.http import Problem, invalid, validated, wrong
@@ -134,7 +130,7 @@ class NewOrder(Contract):
 def parse_order(data: object) -> NewOrder:
     """What a channel sent, as an order that adds up. Raises a Problem that names all that is wrong."""
     currency = data.get("currency", "USD") if isinstance(data, dict) else None
-    # A currency that is none is reported by its own field; the amounts are then held to the finest there is.
+    # A currency that is not valid is reported by its own field; the amounts are then held to the finest there is.
     smallest = SMALLEST.get(currency, FINEST) if isinstance(currency, str) else FINEST
     order = validated(NewOrder, data, context=smallest)
     total = sum(item.quantity * item.unit_price for item in order.items)
@@ -186,7 +182,7 @@ def place_order(order: NewOrder, *, channel_id: int, key: str | None = None) -> 
 
     Raises a Problem: 409 while a request with the same key is in flight, 422 if its order was another one.
     """
-    with acting(Cause(current_cause().correlation_id, user_id=str(channel_id))):
+    with acting_as(channel_id):
         placed = _store(order, channel_id) if key is None else _store_once(order, channel_id, key)
     failpoint("intake.after_commit")
     return placed

@@ -1,22 +1,30 @@
-"""What orders can tell: plain data in the API's shape, and whether their histories are in order."""
+"""Reads of orders, as plain data in the API's shape."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import QuerySet
 
-from eventbus import invariant
-from eventbus.archive import events_of, first_id_at
+from eventbus import Event
+from eventbus.archive import as_of as events_as_of
+from eventbus.archive import first_id_at
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
-from orders.models import MOVES, Order, Status
+from orders.models import Order, Status
 
+#: Which status an order has after each of its events that give it one.
+STATUS_AFTER: dict[type[Event], Status] = {
+    OrderCreated: Status.CREATED,
+    OrderConfirmed: Status.CONFIRMED,
+    OrderRejected: Status.REJECTED,
+    OrderCancelled: Status.CANCELLED,
+    OrderShipped: Status.SHIPPED,
+}
+_STATUS_BY_TYPE = {contract.type: status for contract, status in STATUS_AFTER.items()}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same machine.
 ID_SLACK = timedelta(minutes=1)
@@ -89,22 +97,12 @@ def as_of(order: Order, moment: datetime) -> dict[str, Any] | None:
     """
     if moment < order.created_at:
         return None
-    happened = list(takewhile(lambda told: told[0] <= moment, _told_of(order)))
+    happened = events_as_of(order.id, STATUS_AFTER, moment)
     if not happened:
         raise HistoryGone(f"The archive no longer has what happened to order {order.id} by then.")
-    when, status = happened[-1]
-    return as_data(order) | {"status": status, "updatedAt": when}
-
-
-def _told_of(order: Order) -> list[tuple[datetime, Status]]:
-    """Which status the order's events give it, and since when."""
-    told = [
-        (datetime.fromisoformat(event["occurredAt"]), STATUS_BY_EVENT[event["eventType"]])
-        for event in events_of(order.id)
-        if event["eventType"] in STATUS_BY_EVENT
-    ]
-    # Orders of before the two were the same moment have a creation that occurred a little after it.
-    return [(order.created_at, status) if status == Status.CREATED else (at, status) for at, status in told]
+    last = happened[-1]
+    status, since = _STATUS_BY_TYPE[last["eventType"]], datetime.fromisoformat(last["occurredAt"])
+    return as_data(order) | {"status": status, "updatedAt": since}
 
 
 def orders_of(channel_id: int | None) -> QuerySet[Order]:
@@ -147,75 +145,3 @@ def _cut(orders: QuerySet[Order], limit: int, cursor: Cursor | None) -> Page:
     older_side = Cursor(found[-1].id) if found and (newer or more) else None
     newer_side = Cursor(found[0].id, newer=True) if found and (more if newer else cursor is not None) else None
     return Page([as_data(order) for order in found], next=older_side, previous=newer_side)
-
-
-#: What an event says about its order's status.
-STATUS_BY_EVENT = {
-    OrderCreated.type: Status.CREATED,
-    OrderConfirmed.type: Status.CONFIRMED,
-    OrderRejected.type: Status.REJECTED,
-    OrderCancelled.type: Status.CANCELLED,
-    OrderShipped.type: Status.SHIPPED,
-}
-# Compared inside the database: the archive is too large to be read out. Of an order whose first events left it
-# (`stream_cut`), only what the rest tells can be wrong.
-_ILLEGAL = """
-WITH said AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS t(type, status)),
-legal AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS t(before, after)),
-step AS (
-    SELECT aggregate_id, event.sequence, cut.sequence IS NOT NULL AS is_cut, status AS after,
-           coalesce(lag(status) OVER (PARTITION BY aggregate_id ORDER BY event.sequence), '') AS before
-    FROM event JOIN said USING (type) LEFT JOIN stream_cut cut USING (aggregate_type, aggregate_id)
-    WHERE aggregate_type = 'order' AND event.sequence > coalesce(cut.sequence, 0)
-)
-SELECT aggregate_id, sequence, before, after FROM step
-WHERE NOT (is_cut AND before = '')
-  AND (NOT EXISTS (SELECT FROM legal WHERE legal.before = step.before AND legal.after = step.after)
-       OR (before = '' AND sequence <> 1))
-ORDER BY aggregate_id, sequence LIMIT 1000
-"""
-_ASTRAY = """
-WITH said AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS t(type, status)),
-told AS (
-    SELECT DISTINCT ON (aggregate_id) aggregate_id, status,
-           count(*) FILTER (WHERE type = 'order.created') OVER (PARTITION BY aggregate_id) AS created
-    FROM event JOIN said USING (type) WHERE aggregate_type = 'order' ORDER BY aggregate_id, sequence DESC
-)
-SELECT coalesce(o.id::text, told.aggregate_id), o.status, told.status, coalesce(created, 0)
-FROM orders_order o FULL JOIN told ON told.aggregate_id = o.id::text
-LEFT JOIN stream_cut cut ON cut.aggregate_type = 'order' AND cut.aggregate_id = coalesce(told.aggregate_id, o.id::text)
-WHERE CASE WHEN cut.sequence IS NULL THEN o.status IS DISTINCT FROM told.status OR created <> 1
-           ELSE o.id IS NULL OR o.status <> told.status OR created > 1 END
-ORDER BY 1 LIMIT 1000
-"""
-
-
-@invariant("I6", "no order moved in a way that is not legal")
-def illegal_histories() -> list[str]:
-    """I6: where an order's events tell of a move that MOVES does not allow, or do not begin with its creation."""
-    legal = [("", Status.CREATED)] + [(before, after) for before, moves in MOVES.items() for after in moves]
-    rows = _rows(_ILLEGAL, [*_columns(STATUS_BY_EVENT.items()), *_columns(legal)])
-    return [
-        f"order {order_id}: event {place} moves it from {old or 'nothing'} to {new}"
-        for order_id, place, old, new in rows
-    ]
-
-
-@invariant("I1", "every order was created once, and its status is what its events tell")
-def orders_without_event() -> list[str]:
-    """I1: orders without exactly one order.created, events without order, and states that the events don't tell."""
-    return [
-        f"order {order_id} is {status or 'missing'}; its events say {told or 'nothing'} and create it {created} times"
-        for order_id, status, told, created in _rows(_ASTRAY, _columns(STATUS_BY_EVENT.items()))
-    ]
-
-
-def _columns(pairs: Any) -> list[list[str]]:
-    return [[str(value) for value in column] for column in zip(*pairs, strict=True)]
-
-
-def _rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows

@@ -13,19 +13,16 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from knox.models import AuthToken
 
-from eventbus import Event, PermanentFailure, publish, single_statement
-from eventbus.recording import streams
-from eventbus.recording.context import Cause, acting
+from eventbus import Event, PermanentFailure, correlated_with, lock_streams, publish, single_statement
 from orders.currencies import in_currency
 from orders.events import Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 from orders.intake import KEY_LIFE
 from orders.models import MOVES, SETTLED, IdempotencyKey, Order, Status
 from orders.queries import overdue
+from shipping.events import ShipmentDispatched
 
 log = structlog.get_logger(__name__)
 
-#: Shipping's word that the parcel is gone: after it nothing is cancelled. See docs/decisions/0008.
-DISPATCHED = "shipment.dispatched"
 TIMED_OUT = "timed out"
 OVERDUE_BATCH = 200
 
@@ -102,7 +99,8 @@ def cancel_order(*, order_id: UUID, reason: str) -> None:
     """
     with transaction.atomic():
         for told, at in _move([order_id], Status.CANCELLED, reason):
-            if streams.lock_streams("order", [order_id], having=DISPATCHED):
+            # After it nothing is cancelled. See docs/decisions/0008.
+            if lock_streams([order_id], having=ShipmentDispatched):
                 raise CannotMove(f"Order {order_id} has been dispatched: it cannot become {Status.CANCELLED}.")
             publish(OrderCancelled(**told, reason=reason), at=at)
 
@@ -128,13 +126,13 @@ def _lock_overdue(now: datetime, after: UUID) -> list[Order]:
 
 
 def _give_up(orders: Sequence[Order], now: datetime) -> int:
-    away = streams.lock_streams("order", [order.pk for order in orders], having=DISPATCHED)
+    away = lock_streams([order.pk for order in orders], having=ShipmentDispatched)
     given_up = {order.pk: order for order in orders if str(order.pk) not in away}
     Order.objects.filter(pk__in=given_up).update(timed_out_at=now)
     for told, at in _move(given_up, Status.CANCELLED, TIMED_OUT):
         order = given_up[told["order_id"]]
         # Nobody acts here: the cancellation belongs to the story of the request that placed the order.
-        with acting(Cause(order.correlation_id), order_id=str(order.pk)):
+        with correlated_with(order.correlation_id, order_id=str(order.pk)):
             log.error("order.stuck", age_seconds=int((now - order.created_at).total_seconds()))
             publish(OrderCancelled(**told, reason=TIMED_OUT), at=at)
     return len(given_up)
@@ -152,7 +150,7 @@ _MOVE = "UPDATE orders_order SET status = %s, cancel_reason = %s, updated_at = %
 
 
 def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> list[tuple[dict[str, Any], datetime]]:
-    """Move those that still have to go there; returns what the event of each tells of it, and when it happened."""
+    """Move those that still have to go there; returns what the event of each says about it, and when it happened."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [list(order_ids)])
         found = cursor.fetchall()
@@ -173,7 +171,7 @@ def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> l
 def _told(
     order_id: UUID, status: str, customer_id: str, customer_email: str, total: Decimal, currency: str, items: str
 ) -> dict[str, Any]:
-    """What every outcome tells of an order: enough to write a mail without asking back."""
+    """What every outcome says about an order: enough to write a mail without asking back."""
     return {
         "order_id": order_id,
         "customer_id": customer_id,
@@ -218,6 +216,6 @@ def create_staff_token(*, username: str, days: int) -> tuple[str, datetime]:
     """A fresh token of a staff account, and when it expires. Raises ValueError for anybody else's name."""
     person = get_user_model().objects.filter(username=username, is_staff=True, is_active=True).first()
     if person is None:
-        raise ValueError(f"{username!r} is no active staff account.")
+        raise ValueError(f"{username!r} is not an active staff account.")
     token, secret = AuthToken.objects.create(person, expiry=timedelta(days=days))
     return secret, token.expiry

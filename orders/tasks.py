@@ -10,7 +10,7 @@ from orders import services
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="orders.forget_old_keys")  # type: ignore[untyped-decorator]
+@shared_task(name="orders.forget_old_keys")
 def forget_old_keys() -> None:
     """Delete expired idempotency keys."""
     log.info("idempotency_keys.forgotten", count=services.forget_old_keys())

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -11,8 +12,8 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from eventbus.admin import ReadOnlyAdmin, by_uuid
-from eventbus.recording.context import Cause, acting, current_cause
+from eventbus import acting_as
+from eventbus.admin import ReadOnlyAdmin
 from shipping import services
 from shipping.models import Shipment, State
 
@@ -42,6 +43,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
     list_display = ["order_id", "state", "carrier", "tracking_number", "estimated_delivery", "dispatched_at"]
     list_filter = ["state"]
     search_fields = ["tracking_number__exact"]
+    uuid_search_fields = ["order_id"]
     search_help_text = "A whole order id or tracking number"
     fieldsets = [
         (None, {"fields": ["order_id", "state", "destination", "contents", "created_at"]}),
@@ -49,12 +51,6 @@ class ShipmentAdmin(ReadOnlyAdmin):
     ]
     readonly_fields = ["destination", "contents"]
     actions = ["dispatch_selected"]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Shipment], search_term: str
-    ) -> tuple[QuerySet[Shipment], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "order_id", search_term), distinct
 
     def has_dispatch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("shipping.dispatch_shipment")
@@ -80,8 +76,8 @@ class ShipmentAdmin(ReadOnlyAdmin):
                 "opts": self.opts,
                 "form": form,
                 "shipments": ready,
-                "selected": request.POST.getlist(admin.helpers.ACTION_CHECKBOX_NAME),
-                "checkbox": admin.helpers.ACTION_CHECKBOX_NAME,
+                "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+                "checkbox": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/shipping/shipment/dispatch.html", context)
         gone = [shipment for shipment in ready if self._dispatch(request, shipment, form.cleaned_data)]
@@ -91,7 +87,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
     def _dispatch(self, request: HttpRequest, shipment: Shipment, said: dict[str, Any]) -> bool:
         how = {"carrier": said["carrier"], "estimated_delivery": said["estimated_delivery"]}
         try:
-            with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+            with acting_as(request.user.pk):
                 services.dispatch(order_id=shipment.pk, tracking_number=said[f"tracking_{shipment.pk}"], **how)
         except services.CannotDispatch as error:
             messages.error(request, f"Not dispatched: {shipment.pk}. {error}")

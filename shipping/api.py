@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from eventbus import acting_as
 from eventbus.api_tools import by_field
-from eventbus.recording.context import Cause, acting, current_cause
 from shipping import queries, services
 
 
@@ -29,7 +29,7 @@ def _something(text: str) -> str:
 
 
 def _day(value: object) -> date:
-    """A day, or the day of a moment. A number is none: pydantic would take it for seconds since 1970."""
+    """A day, or the day of a moment. A number is not one: pydantic would take it for seconds since 1970."""
     if not isinstance(value, str) or value[10:11] not in ("", "T", "t"):
         raise ValueError("write a day like 2026-02-01")
     return date.fromisoformat(value[:10])
@@ -63,7 +63,7 @@ class DispatchView(APIView):
             how = Dispatch.model_validate(request.data)
         except ValidationError as error:
             raise exceptions.ValidationError(by_field(error)) from None
-        with acting(Cause(current_cause().correlation_id, user_id=str(request.user.pk))):
+        with acting_as(request.user.pk):
             try:
                 shipment = services.dispatch(order_id=order_id, **how.model_dump())
             except services.NoShipment:

@@ -6,19 +6,19 @@ from eventbus import consumer
 from inventory.events import InventoryReserved
 from orders.events import OrderCancelled, OrderCreated, OrderRejected
 from shipping import services
-from shipping.services import Halves
+from shipping.services import ShipmentParts
 
 
 @consumer("shipping.prepare", on=[OrderCreated, InventoryReserved], batched=True)
 def prepare(events: Sequence[OrderCreated | InventoryReserved]) -> None:
     """Collect where a parcel goes and what is in it; whichever comes second makes it ready."""
-    known: dict[str, Halves] = {}
+    known: dict[str, ShipmentParts] = {}
     for event in events:
-        halves = known.setdefault(event.aggregate_id, Halves(event.order_id))
+        parts = known.setdefault(event.aggregate_id, ShipmentParts(event.order_id))
         if isinstance(event, OrderCreated):
-            halves.address = event.shipping_address.model_dump(by_alias=True)
+            parts.address = event.shipping_address.model_dump(by_alias=True)
         else:
-            halves.items = [item.model_dump(by_alias=True) for item in event.items]
+            parts.items = [item.model_dump(by_alias=True) for item in event.items]
     services.prepare_shipments(list(known.values()))
 
 

@@ -9,14 +9,10 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus import PermanentFailure, publish
-from eventbus.contracts.exact_json import encode_json
-from eventbus.recording import streams
+from eventbus import PermanentFailure, encode_json, lock_streams, publish
+from orders.events import OrderCancelled
 from shipping.events import ShipmentDispatched
 from shipping.models import Shipment, State
-
-#: After it nothing is dispatched. See docs/decisions/0008.
-CANCELLED = "order.cancelled"
 
 # Sorted, so that two batches with the same orders cannot deadlock. What is ready, gone or called off stays as it is.
 PREPARE = """
@@ -51,7 +47,7 @@ class AlreadyGone(PermanentFailure):
 
 
 @dataclass(slots=True)
-class Halves:
+class ShipmentParts:
     """What is known of a parcel: where it goes, what is in it, or both."""
 
     order_id: UUID
@@ -59,13 +55,13 @@ class Halves:
     items: list[dict[str, Any]] | None = None
 
 
-def prepare_shipments(known: Sequence[Halves]) -> None:
-    """Keep what is known; a parcel of which both halves are known is ready to go. For handlers."""
+def prepare_shipments(known: Sequence[ShipmentParts]) -> None:
+    """Keep what is known; a parcel of which both parts are known is ready to go. For handlers."""
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-        columns = [
-            [halves.order_id for halves in known],
-            [_as_json(halves.address) for halves in known],
-            [_as_json(halves.items) for halves in known],
+        columns: list[list[Any]] = [
+            [parts.order_id for parts in known],
+            [_as_json(parts.address) for parts in known],
+            [_as_json(parts.items) for parts in known],
         ]
         cursor.execute(PREPARE, columns)
 
@@ -100,8 +96,8 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
             return shipment
         if shipment.state != State.PREPARED:
             raise CannotDispatch(f"The shipment is {shipment.get_state_display()}, not {State.PREPARED.label}.")
-        # The cancellation may be on its way to us.
-        if streams.lock_streams("order", [order_id], having=CANCELLED):
+        # The cancellation may be on its way to us. See docs/decisions/0008.
+        if lock_streams([order_id], having=OrderCancelled):
             raise CannotDispatch("The order was cancelled: its shipment is about to be called off.")
         Shipment.objects.filter(pk=order_id).update(state=State.DISPATCHED, dispatched_at=timezone.now(), **how)
         publish(ShipmentDispatched(order_id=order_id, **how))

@@ -1,5 +1,6 @@
 """What the import linter can't see: string foreign keys, and documents that drift from the code."""
 
+import ast
 import os
 import re
 import subprocess
@@ -24,7 +25,19 @@ from eventbus.consumer import CONSUMERS, consumers_by_group
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
+#: A dotted name in quotation marks inside a longer text: an event type or a consumer, as SQL compares with it.
+IN_SQL = re.compile(r"'([a-z_]+(?:\.[a-z_]+)+)'")
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def sources_of_apps() -> list[Path]:
+    """The product code of every app but the bus: no tests, and no migrations, which are history."""
+    return [
+        path
+        for app in sorted(OURS - {"eventbus", "chaos", "benchmarks"})
+        for path in (ROOT / app).rglob("*.py")
+        if not {"tests", "migrations"} & set(path.parts)
+    ]
 
 
 def test_no_relation_crosses_apps() -> None:
@@ -37,6 +50,73 @@ def test_no_relation_crosses_apps() -> None:
         if field.related_model._meta.app_label in OURS - {model._meta.app_label}
     ]
     assert crossing == [], "apps know each other by events and ids only"
+
+
+def texts_in(path: Path) -> list[str]:
+    """What stands in a module in quotation marks, docstrings left out. An f-string comes in pieces."""
+    tree = ast.parse(path.read_text())
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings
+    ]
+
+
+def test_no_app_names_a_table_of_the_bus() -> None:
+    tables = "|".join(sorted({model._meta.db_table for model in apps.get_app_config("eventbus").get_models()}))
+    naming = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:ONLY\s+)?({tables})\b", re.I)
+    named = [
+        f"{path.relative_to(ROOT)}: {table}"
+        for path in sources_of_apps()
+        for text in texts_in(path)
+        for table in naming.findall(text)
+    ]
+    assert named == [], "eventbus.archive has what apps may read of the bus"
+
+
+def test_an_event_type_is_written_out_only_where_it_is_declared() -> None:
+    types = {event_type for event_type, _ in Event.registry}
+    written = [
+        f"{path.relative_to(ROOT)}: {event_type}"
+        for path in sources_of_apps()
+        for text in texts_in(path)
+        for event_type in [text, *IN_SQL.findall(text)]
+        if event_type in types and f'type="{event_type}"' not in path.read_text()
+    ]
+    assert written == [], "take it from the contract, as in OrderCreated.type: then renaming it is noticed"
+
+
+def test_what_sql_calls_by_a_dotted_name_is_declared() -> None:
+    """Where a name has to be spelled out, as in a migration, it is at least one that exists."""
+    known = {event_type for event_type, _ in Event.registry} | set(CONSUMERS)
+    unknown = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for app in sorted(OURS)
+        for path in (ROOT / app).rglob("*.py")
+        if "tests" not in path.parts
+        for text in texts_in(path)
+        for name in IN_SQL.findall(text)
+        if name not in known
+    ]
+    assert unknown == [], "neither a contract nor a consumer is called that"
+
+
+def test_what_tests_share_is_in_no_test_module() -> None:
+    borrowed = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for folder in sorted(OURS - {"eventbus"} | {"tests"})
+        for path in (ROOT / folder).rglob("test_*.py")
+        for line in path.read_text().splitlines()
+        if re.match(r"(from|import) \S*\btest_", line)
+    ]
+    assert borrowed == [], "builders.py of the app, its conftest.py, or tests.support is where it belongs"
+
+
+@pytest.mark.parametrize(("decorator", "module"), [("@invariant(", "invariants.py"), ("@rule(", "alarms.py")])
+def test_what_registers_itself_is_where_it_is_discovered(decorator: str, module: str) -> None:
+    declaring = {path for path in sources_of_apps() if f"\n{decorator}" in path.read_text()}
+    assert {path for path in declaring if path.name != module} == set()
 
 
 def test_every_page_links_only_to_what_is_there() -> None:

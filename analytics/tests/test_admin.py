@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from analytics.tests.factories import CONSUMERS, VASE, story
+from analytics.tests.builders import CONSUMERS, VASE, story
 from eventbus.testing import deliver
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ from django.test import Client
 from knox.models import AuthToken
 
 from analytics.consumers import customer_orders, fulfilment, sales_by_day, sales_by_product
-from analytics.tests.factories import NOON, story
+from analytics.tests.builders import NOON, story
 from eventbus.testing import deliver
 
 pytestmark = pytest.mark.django_db

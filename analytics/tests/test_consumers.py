@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analytics.consumers import customer_orders, fulfilment, sales_by_day, sales_by_product
 from analytics.models import CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
-from analytics.tests.factories import CONSUMERS, JUG, NOON, VASE, story
+from analytics.tests.builders import CONSUMERS, JUG, NOON, VASE, story
 from eventbus import Event
 from eventbus.testing import deliver
 

@@ -7,7 +7,7 @@ from analytics import queries
 from analytics.charts import Series, chart, rounded_up
 from analytics.consumers import customer_orders, fulfilment, sales_by_day, sales_by_product
 from analytics.queries import Range
-from analytics.tests.factories import JUG, NOON, VASE, story
+from analytics.tests.builders import JUG, NOON, VASE, story
 from eventbus import new_id
 from eventbus.testing import deliver
 

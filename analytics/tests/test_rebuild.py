@@ -6,10 +6,9 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from analytics.tests.factories import CONSUMERS, story
+from analytics.tests.builders import CONSUMERS, story
 from eventbus import publish
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver, from_archive
+from eventbus.testing import ArchivedEvent, deliver, from_archive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

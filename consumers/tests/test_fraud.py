@@ -12,10 +12,8 @@ from django.db import connection, transaction
 from django.test import Client
 
 from consumers.fraud import FraudFlag, FraudOrder, FraudOrderFlagged, flag_orders
-from consumers.tests.factories import NOON, address, item, order_created
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver, published
-from eventbus.worker.models import ProcessedEvent
+from consumers.tests.builders import NOON, address, item, order_created
+from eventbus.testing import ArchivedEvent, ProcessedEvent, deliver, published
 from orders.events import OrderCreated
 from tests.support.waiting import wait_until
 
@@ -195,4 +193,5 @@ def _deliver_elsewhere(events: list[OrderCreated]) -> None:
 def _somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
-        return cursor.fetchone() == (True,)
+        (found,) = cursor.fetchone() or (False,)
+    return bool(found)

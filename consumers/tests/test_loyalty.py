@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from consumers.loyalty import LoyaltyAccount, count_points
-from consumers.tests.factories import item, order_shipped
+from consumers.tests.builders import item, order_shipped
 from eventbus.testing import deliver
 
 pytestmark = pytest.mark.django_db

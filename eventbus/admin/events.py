@@ -1,10 +1,8 @@
 """Events, the inbox and the outbox in Django admin: to look at, not to change."""
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
-from eventbus.admin.read_only import ReadOnlyAdmin, by_uuid
+from eventbus.admin.read_only import ReadOnlyAdmin
 from eventbus.archive.models import ArchivedEvent
 from eventbus.relay.models import Outbox
 from eventbus.worker.models import ProcessedEventRow
@@ -17,13 +15,8 @@ class EventAdmin(ReadOnlyAdmin):
     list_display = ["id", "type", "version", "aggregate_id", "sequence", "occurred_at", "correlation_id"]
     list_filter = ["type", "version", "occurred_at"]
     search_fields = ["aggregate_id__exact", "correlation_id__exact"]
+    uuid_search_fields = ["id"]
     search_help_text = "A whole event, order, product or correlation id"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ArchivedEvent], search_term: str
-    ) -> tuple[QuerySet[ArchivedEvent], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "id", search_term), distinct
 
 
 @admin.register(ProcessedEventRow)
@@ -34,13 +27,8 @@ class ProcessedEventAdmin(ReadOnlyAdmin):
     list_display_links = None
     list_filter = ["consumer", "outcome"]
     search_fields = ["consumer__exact"]
+    uuid_search_fields = ["event_id"]
     search_help_text = "A whole event id, or a consumer's name"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ProcessedEventRow], search_term: str
-    ) -> tuple[QuerySet[ProcessedEventRow], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "event_id", search_term), distinct
 
 
 @admin.register(Outbox)

@@ -1,6 +1,7 @@
 """Admin for tables that are large and are not changed by hand."""
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -11,14 +12,6 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 M = TypeVar("M", bound=Model)
-
-
-def by_uuid(queryset: QuerySet[M], field: str, text: str) -> QuerySet[M]:
-    """The rows whose UUID this is; none where the text is no UUID."""
-    try:
-        return queryset.filter(**{field: UUID(text.strip())})
-    except ValueError:
-        return queryset.none()
 
 
 class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
@@ -50,6 +43,25 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     list_per_page = 50
     actions: Any = None
+    #: Fields with UUIDs, searched by whole ids beside `search_fields`: Django compares them with no other text.
+    uuid_search_fields: ClassVar[Sequence[str]] = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return found | self.having_uuid(queryset, search_term), has_duplicates
+
+    def having_uuid(self, queryset: QuerySet[M], text: str) -> QuerySet[M]:
+        """The rows of which one of `uuid_search_fields` is this; none where the text is not a UUID."""
+        try:
+            wanted = UUID(text.strip())
+        except ValueError:
+            return queryset.none()
+        found = queryset.none()
+        for field in self.uuid_search_fields:
+            found |= queryset.filter(**{field: wanted})
+        return found
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

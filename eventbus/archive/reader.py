@@ -1,23 +1,56 @@
-"""Reads of the archive as plain data, for APIs and pages."""
+"""Reads of the archive as plain data, for APIs and pages: envelopes as they went on the wire. Amounts are Decimals."""
 
 import json
+from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from django.db import connection
 
 from eventbus.contracts.codec import encode_envelope
+from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 
 _OF_AGGREGATE = f"""
 SELECT {WIRE_COLUMNS}
 FROM event e WHERE aggregate_id = %s ORDER BY sequence
 """
+_LAST_OF_AGGREGATE = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE aggregate_id = %s AND type = ANY(%s) AND sequence < %s ORDER BY sequence DESC LIMIT %s
+"""
 
 
 def events_of(aggregate_id: object) -> list[dict[str, Any]]:
-    """The envelopes of all that happened to this thing, in order, as they went on the wire. Amounts are Decimals."""
+    """All that happened to this thing, in order."""
+    return _envelopes(_OF_AGGREGATE, [str(aggregate_id)])
+
+
+def as_of(aggregate_id: object, contracts: Iterable[type[Event]], moment: datetime) -> list[dict[str, Any]]:
+    """Its events of these contracts up to a moment, in order.
+
+    That is up to the last one before which none of them occurred later: clocks that differ can't tear a history apart.
+    """
+    types = {contract.type for contract in contracts}
+    events = (event for event in events_of(aggregate_id) if event["eventType"] in types)
+    return list(takewhile(lambda event: datetime.fromisoformat(event["occurredAt"]) <= moment, events))
+
+
+def last_events_of(
+    aggregate_id: object, contracts: Iterable[type[Event]], *, before: int, limit: int
+) -> list[dict[str, Any]]:
+    """Its newest events of these contracts, newest first, at most `limit` of those with numbers below `before`.
+
+    For streams that are too long to be read whole.
+    """
+    types = sorted({contract.type for contract in contracts})
+    return _envelopes(_LAST_OF_AGGREGATE, [str(aggregate_id), types, before, limit])
+
+
+def _envelopes(sql: str, params: list[Any]) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
-        cursor.execute(_OF_AGGREGATE, [str(aggregate_id)])
+        cursor.execute(sql, params)
         rows = cursor.fetchall()
     return [json.loads(encode_envelope(WireFields(*row)), parse_float=Decimal) for row in rows]

@@ -2,7 +2,7 @@
 
 A rule measures one number per subject (mostly a consumer). At or over its threshold in so many evaluations in a row it
 fires, and goes on firing until the number is below `clear`: a value that wavers around the threshold is one alarm.
-The bus's own rules are in `eventbus.monitoring.bus_rules`; an app declares its own in `alarms.py`.
+The bus's own rules are in `eventbus.monitoring.bus_rules`; an app declares its own in its `alarms.py`.
 """
 
 from collections.abc import Iterable

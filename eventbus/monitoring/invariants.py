@@ -1,4 +1,5 @@
-"""What must hold over the whole database at any time. Apps add theirs; `manage.py verify_pipeline` checks them all."""
+"""What must hold over the whole database at any time. Apps add theirs in
+their `invariants.py`; `manage.py verify_pipeline` checks them all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Which action or event the running code serves: what is published meanwhile is correlated with it and caused by it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import UUID
@@ -33,7 +33,7 @@ def cause_of(envelope: Envelope) -> Cause:
 
 
 @contextmanager
-def acting(cause: Cause, **ids: str) -> Iterator[None]:
+def caused_by(cause: Cause, **ids: str) -> Iterator[None]:
     """Run a block under this cause. Every log line in it carries the cause's ids and those given."""
     log_ids = {"correlation_id": cause.correlation_id, **ids}
     if cause.causation_id is not None:
@@ -49,10 +49,15 @@ def acting(cause: Cause, **ids: str) -> Iterator[None]:
         _cause.reset(token)
 
 
+def correlated_with(correlation_id: str, **ids: str) -> AbstractContextManager[None]:
+    """Run a block as a part of that story: events published in it carry the id, and log lines also the ids given."""
+    return caused_by(Cause(correlation_id), **ids)
+
+
 @contextmanager
 def acting_as(user_id: object) -> Iterator[None]:
     """Run a block in a user's name, under the correlation id that is set: events published in it carry both."""
-    with acting(Cause(current_cause().correlation_id, user_id=str(user_id))):
+    with caused_by(Cause(current_cause().correlation_id, user_id=str(user_id))):
         yield
 
 
@@ -66,5 +71,5 @@ def handling(envelope: Envelope, consumer: str) -> Iterator[None]:
     }
     if envelope.metadata.causation_id is not None:
         ids["causation_id"] = str(envelope.metadata.causation_id)
-    with acting(cause_of(envelope), **ids):
+    with caused_by(cause_of(envelope), **ids):
         yield

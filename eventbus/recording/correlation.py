@@ -7,7 +7,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 
 from eventbus.ids import new_id
-from eventbus.recording.context import Cause, acting
+from eventbus.recording.context import Cause, caused_by
 
 HEADER = "x-correlation-id"
 #: A caller's id goes into logs and headers: printable, short, and nothing that could end a line.
@@ -25,7 +25,7 @@ class CorrelationMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         correlation_id = given if ACCEPTED.fullmatch(given) else str(new_id())
-        with acting(Cause(correlation_id)):
+        with caused_by(Cause(correlation_id)):
             response = self.get_response(request)
             log.info("request", method=request.method, path=request.path, status=response.status_code)
         response.headers[HEADER] = correlation_id

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from eventbus.contracts.event import Event
 from eventbus.errors import StreamConflict
 
 # The order in which RECORD in `eventbus.recording.publish` locks them, so that the two cannot deadlock.
@@ -27,31 +28,34 @@ ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = stream.seque
 """
 
 
-def expect_version(aggregate_type: str, aggregate_id: object, sequence: int) -> None:
-    """Close this stream to everyone else until this transaction ends, if `sequence` is the number of its last event.
+def expect_version(contract: type[Event], aggregate_id: object, sequence: int) -> None:
+    """Close the stream of this contract's aggregate to everyone else until this transaction ends, if `sequence` is the
+    number of its last event, whatever its contract.
 
-    0: it has none. Take every other lock first, as for hold(). Raises Moved, or RuntimeError outside a transaction.
+    0: it has none. Take every other lock first, as for lock_streams(). Raises StreamConflict, or RuntimeError outside a
+    transaction.
     """
-    _insist_on_a_transaction("expect")
+    _insist_on_a_transaction("expect_version")
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK_ONE, [aggregate_type, str(aggregate_id)])
+        cursor.execute(_LOCK_ONE, [contract.aggregate_type, str(aggregate_id)])
         (found,) = cursor.fetchone()
     if found != sequence:
-        raise StreamConflict(aggregate_type, str(aggregate_id), sequence, found)
+        raise StreamConflict(contract.aggregate_type, str(aggregate_id), sequence, found)
 
 
-def lock_streams(aggregate_type: str, aggregate_ids: Iterable[object], *, having: str) -> set[str]:
-    """Close these streams to everyone else until this transaction ends; returns the ids of those with such an event.
+def lock_streams(aggregate_ids: Iterable[object], *, having: type[Event]) -> set[str]:
+    """Close the streams of these aggregates to everyone else until this transaction ends; returns the ids of those that
+    have an event of the contract `having`, whose kind of aggregate it is.
 
     Take every other lock first: whoever publishes takes its streams' locks last. Raises RuntimeError outside a
     transaction.
     """
-    _insist_on_a_transaction("hold")
+    _insist_on_a_transaction("lock_streams")
     ids = [str(aggregate_id) for aggregate_id in aggregate_ids]
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [aggregate_type, ids])
+        cursor.execute(_LOCK, [having.aggregate_type, ids])
         # A statement of its own: this one sees what the lock's last holder committed.
-        cursor.execute(_HAVING, [ids, aggregate_type, having])
+        cursor.execute(_HAVING, [ids, having.aggregate_type, having.type])
         return {aggregate_id for (aggregate_id,) in cursor.fetchall()}
 
 

@@ -1,5 +1,9 @@
-"""Helpers for tests of contracts and consumers: the real inbox path on a real database, without a broker."""
+"""For tests: the real inbox path on a real database, without a broker; and the rows of the bus, to be looked at."""
 
+from eventbus.archive.models import ArchivedEvent
+from eventbus.archive.partitions import ensure_partitions
+from eventbus.recording.models import Stream
+from eventbus.relay.models import Outbox
 from eventbus.testing.bus import (
     deliver,
     delivered,
@@ -9,5 +13,19 @@ from eventbus.testing.bus import (
     prune_this_month,
     published,
 )
+from eventbus.worker.models import ProcessedEvent
 
-__all__ = ["deliver", "delivered", "empty_bus", "from_archive", "on_the_wire", "prune_this_month", "published"]
+__all__ = [
+    "ArchivedEvent",
+    "Outbox",
+    "ProcessedEvent",
+    "Stream",
+    "deliver",
+    "delivered",
+    "empty_bus",
+    "ensure_partitions",
+    "from_archive",
+    "on_the_wire",
+    "prune_this_month",
+    "published",
+]

@@ -4,36 +4,6 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-# What was set aside, given back or sent off until now is in no product's stream, so the streams of these products get
-# an opening: what their stock is, as of now. The others have nothing but receipts, and those are told already. The rows
-# stay locked until the events are there: no change can fall between. A second run only opens them again, so what the
-# code of before this migration did after a step back is covered as well. Ids are UUIDv7.
-OPEN = """
-WITH locked AS MATERIALIZED (
-    SELECT product_id, available, reserved, shipped, received FROM inventory_stock ORDER BY product_id FOR UPDATE
-), opening AS MATERIALIZED (
-    SELECT locked.*, clock_timestamp() AS now,
-           (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
-            || '7' || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid AS id
-    FROM locked
-    WHERE reserved + shipped > 0
-       OR EXISTS (SELECT FROM inventory_reservation AS noted
-                  WHERE noted.product_id = locked.product_id AND state IN ('RESERVED', 'RELEASED', 'SHIPPED'))
-       OR received <> (SELECT coalesce(sum((data->>'quantity')::bigint), 0) FROM event
-                       WHERE aggregate_id = locked.product_id AND aggregate_type = 'product'
-                         AND type = 'inventory.stock.received')
-), streams AS (
-    INSERT INTO stream (aggregate_type, aggregate_id, sequence)
-    SELECT 'product', product_id, 1 FROM opening ORDER BY product_id
-    ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = stream.sequence + 1
-    RETURNING aggregate_id, sequence
-)
-INSERT INTO event (id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, data)
-SELECT id, 'inventory.stock.opened', '1.0', 'product', product_id, sequence, now, id::text,
-       jsonb_build_object('productId', product_id, 'available', available, 'reserved', reserved, 'shipped', shipped)
-FROM opening JOIN streams ON aggregate_id = product_id
-"""
-
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -91,6 +61,4 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("user", "key"), name="stock_idempotency_key_once")],
             },
         ),
-        # What happened stays told: the archive takes nothing back.
-        migrations.RunSQL(OPEN, migrations.RunSQL.noop),
     ]

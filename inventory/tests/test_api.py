@@ -8,10 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from eventbus.archive.models import ArchivedEvent
+from eventbus.testing import ArchivedEvent, prune_this_month
 from inventory.models import Stock
 from inventory.services import receive_stock
-from inventory.tests.factories import shelve, tell
+from inventory.tests.builders import shelve, signed_in, stream_of
 
 pytestmark = pytest.mark.django_db
 
@@ -24,12 +24,6 @@ def channel() -> APIClient:
 @pytest.fixture
 def staff() -> APIClient:
     return signed_in(User.objects.create_user("clerk", is_staff=True))
-
-
-def signed_in(user: User) -> APIClient:
-    client = APIClient()
-    client.force_authenticate(user)
-    return client
 
 
 def receive(client: APIClient, product_id: str, body: object) -> Any:
@@ -201,13 +195,14 @@ def test_before_a_product_was_there_it_is_not_found(channel: APIClient, moment: 
 
 
 def test_where_the_history_does_not_reach_the_problem_says_so(channel: APIClient) -> None:
-    opened = datetime(2026, 1, 5, tzinfo=UTC)
-    tell("cup", (opened, "opened", {"available": 3, "reserved": 1, "shipped": 0}))
+    receive_stock(product_id="cup", product_name="Cup", quantity=3)
+    received = stream_of("cup")[0].occurred_at
+    prune_this_month()
     answer = channel.get("/api/v1/stock/cup", {"asOf": "2026-01-01T00:00:00Z"})
     assert answer.status_code == 409
     assert answer.json()["type"].endswith("history-begins")
-    assert "2026-01-05T00:00:00" in answer.json()["detail"]
-    assert channel.get("/api/v1/stock/cup", {"asOf": "2026-01-05T00:00:00Z"}).json()["available"] == 3
+    assert f"{received:%Y-%m-%dT%H:%M:%S}" in answer.json()["detail"]
+    assert channel.get("/api/v1/stock/cup", {"asOf": received.isoformat()}).json()["available"] == 3
 
 
 def test_stock_and_its_number_are_read_in_one_statement(channel: APIClient) -> None:

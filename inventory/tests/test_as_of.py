@@ -1,7 +1,6 @@
 """What the stock was: by moment, over months, with snapshots and without, and where the history ends."""
 
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from itertools import takewhile
 from typing import Any
 
@@ -12,15 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventbus.archive import retention
-from eventbus.archive.models import ArchivedEvent
-from eventbus.archive.partitions import ensure_partitions
-from eventbus.testing import deliver, empty_bus
-from inventory import past, services, snapshots, tasks
-from inventory.consumers import release_stock, reserve_stock
-from inventory.history import Quantities, fold
+from eventbus.testing import ArchivedEvent, ensure_partitions
+from inventory import past, snapshots, tasks
+from inventory.history import Quantities
 from inventory.invariants import stock_unlike_its_history
 from inventory.models import Stock, StockSnapshot
-from inventory.tests.factories import as_it_is, order_cancelled, order_created, shelve, stream_of, tell
+from inventory.tests.builders import shelve, tell
 
 pytestmark = pytest.mark.django_db
 
@@ -91,32 +87,6 @@ def test_clocks_that_differ_make_no_difference_between_snapshots_and_none(
         transaction.set_rollback(True)
 
 
-def opened(available: int, reserved: int, shipped: int) -> dict[str, int]:
-    return {"available": available, "reserved": reserved, "shipped": shipped}
-
-
-@pytest.mark.parametrize("every", [None, 2])
-def test_before_an_opening_nothing_is_known(every: int | None) -> None:
-    tell(
-        "cup",
-        (day(1), "received", {"quantity": 10}),
-        (day(2), "low", {}),
-        (day(3), "received", {"quantity": 1}),
-        (day(40), "opened", opened(6, 3, 2)),
-        *((day(50 + n), "reserved", {"quantity": 1}) for n in range(5)),
-    )
-    if every:
-        snapshots.make_snapshots(every)
-    with pytest.raises(past.HistoryBegins, match="2026-02-10T00:00:00"):
-        stock_on(2)
-    assert stock_on(45) == Quantities(6, 3, 2)
-    assert stock_on(51.5) == Quantities(4, 5, 2)
-    assert [entry.balance for entry in past.ledger("cup", limit=20)] == [
-        *(Quantities(6 - n, 3 + n, 2) for n in (5, 4, 3, 2, 1)), Quantities(6, 3, 2), None, None,
-    ]  # fmt: skip
-    assert stock_unlike_its_history() == []
-
-
 def drop_january() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE event_2026_01")
@@ -155,14 +125,14 @@ def test_pruning_keeps_what_the_rest_of_a_history_begins_with(settings: Any) -> 
     assert stock_unlike_its_history() == []
 
 
-def test_nothing_is_kept_of_what_an_opening_overrules() -> None:
+def test_an_event_of_a_clock_that_was_ahead_outlives_its_balance(settings: Any) -> None:
     ensure_partitions(day(0))
-    tell("cup", (day(1), "received", {"quantity": 10}), (day(40), "opened", opened(6, 3, 1)))
-    assert snapshots.snapshot_all(before=day(31)) == 0
-    drop_january()
-    with pytest.raises(past.HistoryBegins, match="2026-02-10"):
-        stock_on(39)
-    assert stock_on(41) == Quantities(6, 3, 1)
+    tell("cup", *((day(number), "received", {"quantity": 1}) for number in (1, 2, 32, 3, 40)))
+    list(retention.prune(day(31) + timedelta(days=settings.EVENTBUS_ARCHIVE_DAYS)))
+    assert [(entry.sequence, entry.balance) for entry in past.ledger("cup", limit=20)] == [
+        (5, Quantities(5)),
+        (3, None),
+    ]
     assert stock_unlike_its_history() == []
 
 
@@ -229,48 +199,3 @@ def test_stock_that_no_event_tells_of_is_found() -> None:
         "cup, stock: available None, reserved None, shipped None; its history says 1, 0, 0",
         "ghost, stock: available 3, reserved 0, shipped 0; its history says None, None, None",
     ]
-
-
-def migrated() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(import_module("inventory.migrations.0003_event_sourced").OPEN)
-
-
-def forget_movements(*product_ids: str) -> None:
-    """As the code of before left it: the products' streams have receipts only."""
-    kept = {key: [(e.occurred_at, e.type.rpartition(".")[2], e.data) for e in stream_of(key)] for key in product_ids}
-    empty_bus()
-    for product_id, events in kept.items():
-        row: dict[str, Any] = Stock.objects.filter(pk=product_id).values().get()
-        Stock.objects.filter(pk=product_id).delete()
-        tell(product_id, *(event for event in events if event[1] == "received"))
-        Stock.objects.filter(pk=product_id).update(**row)
-
-
-def test_the_migration_opens_what_has_an_untold_past_and_nothing_else() -> None:
-    for product_id in ("cup", "jug", "quiet"):
-        services.receive_stock(product_id=product_id, product_name=product_id.title(), quantity=10)
-    off = order_created(("jug", 2))
-    deliver([order_created(("cup", 3)), off], to=reserve_stock)
-    deliver(order_cancelled(off), to=release_stock)
-    forget_movements("cup", "jug", "quiet")
-    shelve("ghost", 4)
-    migrated()
-    types = {key: [row.type.rpartition(".")[2] for row in stream_of(key)] for key in ("cup", "jug", "quiet", "ghost")}
-    told = ["received", "opened"]
-    assert types == {"cup": told, "jug": told, "quiet": ["received"], "ghost": ["opened"]}
-    assert stock_unlike_its_history() == []
-    opening = stream_of("cup")[-1]
-    assert opening.data == {"productId": "cup", "available": 7, "reserved": 3, "shipped": 0}
-    assert (opening.id.version, opening.id.variant) == (7, "specified in RFC 4122")
-    for product_id in ("cup", "jug", "ghost"):
-        found = past.stock_as_of(product_id, datetime.now(UTC))
-        assert found is not None
-        assert found.stock == as_it_is(product_id)
-        with pytest.raises(past.HistoryBegins):
-            past.stock_as_of(product_id, stream_of(product_id)[-1].occurred_at - timedelta(microseconds=1))
-    # What happens from now on is told on top of it.
-    deliver(order_created(("cup", 2)), to=reserve_stock)
-    migrated()
-    assert stock_unlike_its_history() == []
-    assert fold((row.type, row.data) for row in stream_of("cup")) == as_it_is("cup")

@@ -1,21 +1,19 @@
 """Several workers at once, each with a connection of its own."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from eventbus.testing import deliver
 from inventory.consumers import reserve_stock
 from inventory.events import InventoryReservationFailed, InventoryReserved
+from inventory.invariants import unbalanced_stock
 from inventory.models import Stock
-from inventory.queries import unbalanced_stock
 from inventory.services import receive_stock
-from inventory.tests.factories import about, order_created, shelve
+from inventory.tests.builders import about, order_created, shelve
 from orders.events import OrderCreated
+from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,21 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def fresh(name: str) -> str:
     """A product that no other test uses: what is committed here stays in the archive."""
     return f"{name}-{uuid4()}"
-
-
-def at_once(jobs: Sequence[Callable[[], object]]) -> None:
-    """Run the jobs in as many threads, which start together. Raises what a job raised."""
-    start = Barrier(len(jobs))
-
-    def run(job: Callable[[], object]) -> None:
-        start.wait(timeout=30)
-        try:
-            job()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        list(pool.map(run, jobs, timeout=60))
 
 
 def worker(orders: Sequence[OrderCreated], batch: int) -> Callable[[], None]:

@@ -1,28 +1,24 @@
 """A count: what lies on the shelf becomes what the books say, unless the stock has moved meanwhile."""
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from rest_framework.test import APIClient
 
 from eventbus import StreamConflict
-from eventbus.archive.models import ArchivedEvent
-from eventbus.relay.models import Outbox
-from eventbus.testing import deliver
+from eventbus.testing import ArchivedEvent, Outbox, deliver
 from inventory.consumers import reserve_stock
 from inventory.events import StockCorrected, StockLow
 from inventory.history import Quantities
-from inventory.invariants import stock_unlike_its_history
+from inventory.invariants import stock_unlike_its_history, unbalanced_stock
 from inventory.models import Stock
-from inventory.queries import stock_now, unbalanced_stock
+from inventory.queries import stock_now
 from inventory.services import BelowReserved, UnknownProduct, correct_stock, receive_stock
-from inventory.tests.factories import as_it_is, order_created, stream_of
-from inventory.tests.test_api import signed_in
+from inventory.tests.builders import as_it_is, order_created, signed_in, stream_of
+from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +37,7 @@ def staff(db: None) -> APIClient:
     return signed_in(User.objects.create_user("clerk", is_staff=True))
 
 
-def count(client: APIClient, body: Any, if_match: str | None = '"2"', **headers: str) -> Any:
+def count(client: APIClient, body: Any, if_match: str | None = '"2"', **headers: Any) -> Any:
     if if_match is not None:
         headers["HTTP_IF_MATCH"] = if_match
     return client.post(COUNTS, body, format="json", **headers)
@@ -102,23 +98,19 @@ def test_only_what_others_may_hear_is_sent() -> None:
 def test_of_counts_at_once_from_one_look_one_counts() -> None:
     product_id = f"cup-{uuid4()}"
     receive_stock(product_id=product_id, product_name="Cup", quantity=100)
-    start = Barrier(6)
 
-    def job(number: int) -> str:
-        start.wait(timeout=30)
+    def count() -> str:
         try:
-            if number < 4:
-                correct_stock(product_id=product_id, counted=90 + number, expected=1, reason="at once")
-                return "counted"
-            deliver(order_created((product_id, 1)), to=reserve_stock)
-            return "reserved"
+            correct_stock(product_id=product_id, counted=90, expected=1, reason="at once")
         except StreamConflict:
             return "moved"
-        finally:
-            connection.close()
+        return "counted"
 
-    with ThreadPoolExecutor(6) as pool:
-        outcomes = list(pool.map(job, range(6), timeout=60))
+    def reserve() -> str:
+        deliver(order_created((product_id, 1)), to=reserve_stock)
+        return "reserved"
+
+    outcomes = at_once([*[count] * 4, *[reserve] * 2])
     assert outcomes.count("counted") <= 1
     assert outcomes.count("reserved") == 2
     assert stock_unlike_its_history() == []

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from inventory import tasks
 from inventory.idempotency import KEY_LIFE
 from inventory.models import IdempotencyKey, Stock
-from inventory.tests.test_api import signed_in
+from inventory.tests.builders import signed_in
 
 pytestmark = pytest.mark.django_db
 

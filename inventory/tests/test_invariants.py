@@ -5,10 +5,9 @@ from eventbus import publish
 from eventbus.testing import deliver, prune_this_month
 from inventory import services
 from inventory.consumers import release_stock, reserve_stock, ship_stock
-from inventory.invariants import stock_unlike_its_history
+from inventory.invariants import reservations_that_disagree, stock_unlike_its_history, unbalanced_stock
 from inventory.models import Reservation, Stock
-from inventory.queries import reservations_that_disagree, unbalanced_stock
-from inventory.tests.factories import order_cancelled, order_created, order_shipped, shelve
+from inventory.tests.builders import order_cancelled, order_created, order_shipped, shelve
 
 pytestmark = pytest.mark.django_db
 

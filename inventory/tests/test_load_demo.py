@@ -7,7 +7,7 @@ from django.core.management import call_command
 from eventbus.testing import deliver
 from inventory.consumers import reserve_stock
 from inventory.models import Stock
-from inventory.tests.factories import order_created
+from inventory.tests.builders import order_created
 
 pytestmark = pytest.mark.django_db
 

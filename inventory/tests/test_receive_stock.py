@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from eventbus.archive.models import ArchivedEvent
+from eventbus.testing import ArchivedEvent
 from inventory.events import StockReceived
 from inventory.models import Stock
 from inventory.services import NamelessProduct, receive_stock

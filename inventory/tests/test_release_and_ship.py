@@ -7,14 +7,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from eventbus import Consumer, Event, PermanentFailure
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver
-from eventbus.worker.models import ProcessedEvent
+from eventbus.testing import ArchivedEvent, ProcessedEvent, deliver
 from inventory.consumers import release_stock, reserve_stock, ship_stock
 from inventory.events import InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservedItem
+from inventory.invariants import unbalanced_stock
 from inventory.models import Reservation, Stock
-from inventory.queries import unbalanced_stock
-from inventory.tests.factories import about, order_cancelled, order_created, order_shipped, shelve
+from inventory.tests.builders import about, order_cancelled, order_created, order_shipped, shelve
 
 pytestmark = pytest.mark.django_db
 

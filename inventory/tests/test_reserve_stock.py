@@ -4,13 +4,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver
-from eventbus.worker.models import ProcessedEvent
+from eventbus.testing import ArchivedEvent, ProcessedEvent, deliver
 from inventory.consumers import reserve_stock
 from inventory.events import InventoryReservationFailed, InventoryReserved, ReservedItem, Shortage, StockLow
 from inventory.models import Reservation, ReservationState, Stock
-from inventory.tests.factories import about, available, order_created, shelve
+from inventory.tests.builders import about, available, order_created, shelve
 from orders.events import OrderCreated
 
 pytestmark = pytest.mark.django_db

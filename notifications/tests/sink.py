@@ -1,5 +1,6 @@
 """A mail server for tests, in this process and over a real socket, that can be told to misbehave."""
 
+from asyncio import Server
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from threading import Event
@@ -30,8 +31,9 @@ class Sink(Controller):
 
     def _trigger_server(self) -> None:
         """Port 0 is known only now. The base class would connect to the 0 it was given."""
+        assert isinstance(self.server, Server)
         self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]  # aiosmtpd's
 
     async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
         self.asked += 1
@@ -52,8 +54,13 @@ class Sink(Controller):
         self.has_content.set()
         await server.loop.run_in_executor(None, self.may_answer.wait, 10)
         if self.drops_before_answer:
-            server.transport.close()
+            hang_up(server)
         return self.on_content
+
+
+def hang_up(server: SMTP) -> None:
+    assert server.transport is not None
+    server.transport.close()
 
 
 class Dropping(SMTP):
@@ -62,6 +69,6 @@ class Dropping(SMTP):
     async def smtp_DATA(self, arg: str) -> None:
         if self.event_handler.drops_before_content:
             await self.push("354 Go on")
-            self.transport.close()
+            hang_up(self)
         else:
             await super().smtp_DATA(arg)

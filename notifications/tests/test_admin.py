@@ -4,9 +4,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from eventbus.archive.models import ArchivedEvent
+from eventbus.testing import ArchivedEvent
 from notifications.models import Mail, State
-from notifications.tests.factories import queued_mail
+from notifications.tests.builders import queued_mail
 
 pytestmark = pytest.mark.django_db
 

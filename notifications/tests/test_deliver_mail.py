@@ -15,7 +15,7 @@ from notifications.events import NotificationQueued
 from notifications.models import Mail, State
 from notifications.services import BeingSent, resend_mail
 from notifications.smtp import Handover, NotTaken
-from notifications.tests.factories import queued_mail, times_announced
+from notifications.tests.builders import queued_mail, times_announced
 from notifications.tests.sink import Sink
 
 pytestmark = pytest.mark.django_db
@@ -164,6 +164,7 @@ def test_a_server_that_hangs_up_before_the_content_has_nothing_and_gets_it_later
 
     def end_when_the_server_is_gone(handover: Handover) -> None:
         # Otherwise the end of the connection may still be on its way, and nobody knows.
+        assert handover.server.sock is not None
         assert select.select([handover.server.sock], [], [], 10)[0], "The server never hung up."
         end(handover)
 

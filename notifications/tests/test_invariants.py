@@ -7,9 +7,9 @@ from eventbus import publish
 from eventbus.testing import deliver, prune_this_month
 from notifications.consumers import queue_confirmation
 from notifications.events import NotificationSent
+from notifications.invariants import doubled_or_missing_mails
 from notifications.models import Mail, State
-from notifications.queries import doubled_or_missing_mails
-from notifications.tests.factories import order_confirmed, queued_mail
+from notifications.tests.builders import order_confirmed, queued_mail
 from notifications.tests.sink import Sink
 from orders.events import OrderConfirmed
 

@@ -11,7 +11,7 @@ from django.db import connection
 from eventbus.testing import deliver
 from notifications.consumers import deliver_mail
 from notifications.models import Mail, State
-from notifications.tests.factories import queued_mail, times_announced
+from notifications.tests.builders import queued_mail, times_announced
 from notifications.tests.sink import Sink
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]

@@ -5,13 +5,13 @@ import math
 import pytest
 from django.contrib.auth.models import User
 
-from eventbus.relay.admission import admission
-from orders.tests.factories import Api, ChannelFactory
+from eventbus import admission
+from orders.tests.builders import Api, a_channel
 
 
 @pytest.fixture
 def channel(db: None) -> User:
-    return ChannelFactory()
+    return a_channel()
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def api(channel: User) -> Api:
 
 @pytest.fixture
 def staff(db: None) -> User:
-    return ChannelFactory(is_staff=True, is_superuser=True)
+    return a_channel(is_staff=True, is_superuser=True)
 
 
 @pytest.fixture(autouse=True)

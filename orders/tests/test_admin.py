@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from orders import services
 from orders.models import Order
-from orders.tests.factories import an_item, placed_order
+from orders.tests.builders import an_item, placed_order
 
 LIST = reverse("admin:orders_order_changelist")
 

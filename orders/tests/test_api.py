@@ -1,4 +1,4 @@
-"""The API beside what an order says: tokens, lists, histories, and everything that is no order at all."""
+"""The API beside what an order says: tokens, lists, histories, and everything that is not an order."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,13 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.test.utils import CaptureQueriesContext
 from knox.models import AuthToken
 
+from eventbus import encode_json
 from eventbus.testing import deliver
 from inventory.events import InventoryReserved
 from orders import consumers, intake, services
 from orders.auth import ChannelAuthentication
 from orders.models import Order, Status
-from orders.tests.factories import PATH, Api, ChannelFactory, an_order, placed_order
+from orders.tests.builders import PATH, Api, a_channel, an_order, placed_order
 
 
 def problem(answer: Any, status: int) -> Any:
@@ -58,7 +59,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("rights", [{}, {"is_staff": True}, {"is_superuser": True}])
     def test_a_token_gives_its_users_rights_and_no_others(self, db: None, rights: dict[str, bool]) -> None:
-        known = ChannelFactory(**rights)
+        known = a_channel(**rights)
         _, token = AuthToken.objects.create(known)
         user, _ = ChannelAuthentication().authenticate_credentials(token.encode())
         for name in ("pk", "username", "is_staff", "is_superuser", "is_active"):
@@ -67,7 +68,7 @@ class TestTokens:
     def test_create_channel_prints_a_token_that_works(self, db: None, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("create_channel", "web-shop", "--json", "--days", "7")
         made = json.loads(capsys.readouterr().out)
-        api = Api(ChannelFactory())
+        api = Api(a_channel())
         api.headers = {"Authorization": f"Bearer {made['token']}"}
         order = Order.objects.get(pk=api.place())
         assert made["channel"] == order.channel.username == "web-shop"
@@ -96,8 +97,8 @@ class TestTokens:
 
     @pytest.mark.parametrize("arguments", [["nobody"], ["channel-of-test"], ["staff-of-test", "--days", "0"]])
     def test_only_staff_get_a_staff_token(self, db: None, arguments: list[str]) -> None:
-        ChannelFactory(username="channel-of-test")
-        ChannelFactory(username="staff-of-test", is_staff=True)
+        a_channel(username="channel-of-test")
+        a_channel(username="staff-of-test", is_staff=True)
         with pytest.raises(CommandError):
             call_command("create_staff_token", *arguments)
         assert not AuthToken.objects.exists()
@@ -271,14 +272,12 @@ class TestBadRequests:
 
     def test_a_chunked_body_is_read_and_held_to_the_same_limit(self, api: Api) -> None:
         def post_chunked(body: bytes) -> Any:
-            return api.client.generic(
-                *("POST", PATH),
-                headers={**api.headers, "Transfer-Encoding": "chunked"},
-                **{"wsgi.input": BytesIO(body), "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": ""},
-            )
+            chunks: dict[str, Any] = {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": ""}
+            headers = {**api.headers, "Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+            return api.client.generic("POST", PATH, headers=headers, **chunks)
 
         problem(post_chunked(b'{"a": "' + b"x" * 1_000_000 + b'"}'), 413)
-        assert post_chunked(intake.encode_json(an_order())).status_code == 201
+        assert post_chunked(encode_json(an_order())).status_code == 201
 
     @pytest.mark.parametrize(
         "content_type",

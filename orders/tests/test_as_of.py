@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from eventbus import publish
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import empty_bus
+from eventbus.testing import ArchivedEvent, empty_bus
 from orders import queries, services
 from orders.events import OrderConfirmed
 from orders.models import Order
 from orders.services import Dispatch
-from orders.tests.factories import PATH, Api, exact, placed_order
+from orders.tests.builders import PATH, Api, exact, placed_order
 
 pytestmark = pytest.mark.django_db
 
@@ -89,12 +88,3 @@ def test_events_that_were_stamped_by_another_clock_are_told_in_their_order(api: 
     now = queries.as_of(order, order.created_at)
     assert now is not None
     assert now["status"] == "CONFIRMED"
-
-
-def test_a_creation_that_was_stamped_after_its_row_counts_from_the_row_on(api: Api) -> None:
-    order = Order.objects.get(pk=api.place())
-    Order.objects.filter(pk=order.pk).update(created_at=order.created_at - timedelta(milliseconds=3))
-    order.refresh_from_db()
-    found = queries.as_of(order, order.created_at)
-    assert found is not None
-    assert (found["status"], found["updatedAt"]) == ("CREATED", order.created_at)

@@ -9,27 +9,19 @@ import pytest
 from django.db import transaction
 
 from eventbus import publish
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver, published
+from eventbus.testing import ArchivedEvent, deliver, published
 from inventory.events import InventoryReservationFailed, InventoryReserved
-from orders import queries, services
+from orders import invariants, services
 from orders.consumers import confirm, reject, ship
 from orders.events import OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped
 from orders.models import Order
-from orders.tests.factories import PATH, Api, ChannelFactory, exact, placed_order, pointers
-from shipping.events import ShipmentDispatched
+from orders.tests.builders import PATH, Api, a_channel, dispatched, exact, placed_order, pointers
 
 pytestmark = pytest.mark.django_db
 
 
 def cancel(api: Api, order_id: object, body: Any = b"", **headers: str) -> Any:
     return api.post(body, path=f"{PATH}/{order_id}/cancel", **headers)
-
-
-def dispatched(order_id: UUID) -> ShipmentDispatched:
-    return ShipmentDispatched(
-        order_id=order_id, carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=date(2026, 12, 1)
-    )
 
 
 def shipped(order_id: UUID) -> None:
@@ -64,7 +56,7 @@ def test_an_order_is_cancelled_and_answered_as_it_is_then(api: Api, before: Call
     stored = ArchivedEvent.objects.get(type="order.cancelled")
     assert (stored.correlation_id, stored.user_id, stored.causation_id) == ("cancel-1", str(api.user.pk), None)
     assert Order.objects.get().cancel_reason == "changed their mind"
-    assert queries.illegal_histories() == queries.orders_without_event() == []
+    assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
 
 @pytest.mark.parametrize("body", [b"", {}])
@@ -101,7 +93,7 @@ def test_what_is_past_cancelling_is_a_conflict(api: Api, before: Callable[[UUID]
 
 def test_another_channels_order_is_not_found(api: Api) -> None:
     order_id = api.place()
-    assert cancel(Api(ChannelFactory()), order_id).status_code == 404
+    assert cancel(Api(a_channel()), order_id).status_code == 404
     assert cancel(api, uuid4()).status_code == 404
     assert Order.objects.get().status == "CREATED"
 
@@ -184,7 +176,7 @@ class TestShipping:
             ArchivedEvent.objects.filter(aggregate_id=str(order.pk)).order_by("sequence").values_list("type", flat=True)
         )
         assert list(told) == ["order.created", "order.confirmed", "order.shipped"]
-        assert queries.illegal_histories() == queries.orders_without_event() == []
+        assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
     def test_a_dispatch_of_a_rejected_order_cannot_heal(self) -> None:
         order = placed_order()

@@ -9,15 +9,14 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from eventbus import PermanentFailure, publish
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver, prune_this_month, published
+from eventbus.testing import ArchivedEvent, deliver, prune_this_month, published
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from inventory.events import Shortage as InventoryShortage
-from orders import queries, services
+from orders import invariants, services
 from orders.consumers import confirm, reject
 from orders.events import OrderConfirmed, OrderCreated, OrderRejected
 from orders.models import Order
-from orders.tests.factories import placed_order
+from orders.tests.builders import placed_order
 
 pytestmark = pytest.mark.django_db
 
@@ -128,15 +127,15 @@ class TestInvariants:
         placed_order()
         services.confirm_order(order_id=placed_order().pk)
         services.reject_order(order_id=placed_order().pk, reason="fraud")
-        assert queries.illegal_histories() == queries.orders_without_event() == []
+        assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
     def test_a_history_with_an_illegal_move_is_found(self) -> None:
         order = placed_order()
         services.confirm_order(order_id=order.pk)
         with transaction.atomic():
             publish(OrderRejected(**published(OrderConfirmed)[0].model_dump(), reason="late"))
-        assert queries.illegal_histories() == [f"order {order.pk}: event 3 moves it from CONFIRMED to REJECTED"]
-        assert len(queries.orders_without_event()) == 1
+        assert invariants.illegal_histories() == [f"order {order.pk}: event 3 moves it from CONFIRMED to REJECTED"]
+        assert len(invariants.orders_without_event()) == 1
 
     def test_a_history_that_begins_twice_or_late_is_found(self) -> None:
         twice, late = placed_order(), placed_order()
@@ -144,7 +143,7 @@ class TestInvariants:
             publish(created_again(twice))
             orphan = created_again(late).model_copy(update={"order_id": uuid4()})
             publish(reserved(orphan.order_id), orphan)
-        found = queries.illegal_histories()
+        found = invariants.illegal_histories()
         assert len(found) == 2
         assert any(f"order {twice.pk}: event 2 moves it from CREATED to CREATED" in each for each in found)
         assert any(f"order {orphan.order_id}: event 2 moves it from nothing to CREATED" in each for each in found)
@@ -158,8 +157,8 @@ class TestInvariants:
         with transaction.atomic():
             orphan = created_again(other).model_copy(update={"order_id": uuid4()})
             publish(orphan)
-        found = "\n".join(sorted(queries.orders_without_event()))
-        assert len(queries.orders_without_event()) == 3
+        found = "\n".join(sorted(invariants.orders_without_event()))
+        assert len(invariants.orders_without_event()) == 3
         for order_id in (silent.pk, unborn.pk, orphan.order_id):
             assert str(order_id) in found
 
@@ -168,17 +167,17 @@ class TestInvariants:
         services.confirm_order(order_id=old.pk)
         services.confirm_order(order_id=wrong.pk)
         prune_this_month()
-        assert queries.illegal_histories() == queries.orders_without_event() == []
+        assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
         services.confirm_order(order_id=gone.pk)
-        assert queries.illegal_histories() == queries.orders_without_event() == []
+        assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
         Order.objects.filter(pk=gone.pk).update(status="CREATED")
         Order.objects.filter(pk=unknown.pk).delete()
         with transaction.atomic():
             publish(OrderConfirmed(**told(wrong)), OrderRejected(**told(wrong), reason="late"))
-        assert queries.illegal_histories() == [f"order {wrong.pk}: event 4 moves it from CONFIRMED to REJECTED"]
-        assert sorted(queries.orders_without_event()) == sorted(
+        assert invariants.illegal_histories() == [f"order {wrong.pk}: event 4 moves it from CONFIRMED to REJECTED"]
+        assert sorted(invariants.orders_without_event()) == sorted(
             [
                 f"order {gone.pk} is CREATED; its events say CONFIRMED and create it 0 times",
                 f"order {wrong.pk} is CONFIRMED; its events say REJECTED and create it 0 times",

@@ -3,19 +3,21 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier, Event
+from decimal import Decimal
+from threading import Event
 from typing import Any
 from uuid import UUID
 
 import pytest
 import time_machine
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
-from eventbus.relay.models import Outbox
+from eventbus.testing import Outbox
 from orders import intake, services, tasks
 from orders.models import IdempotencyKey, Order
-from orders.tests.factories import Api, ChannelFactory, an_item, an_order
+from orders.tests.builders import Api, a_channel, an_item, an_order
+from tests.support.threads import at_once
 
 
 def test_a_repeat_gets_the_first_answer_again(api: Api) -> None:
@@ -38,8 +40,8 @@ def test_the_same_order_written_otherwise_is_a_repeat(api: Api) -> None:
     first = api.post(body, idempotency_key="k")
     respelled = dict(reversed(body.items()))
     respelled["items"] = [
-        an_item(unitPrice=intake.Decimal("19.9")),
-        {**body["items"][1], "unitPrice": intake.Decimal("5.5")},
+        an_item(unitPrice=Decimal("19.9")),
+        {**body["items"][1], "unitPrice": Decimal("5.5")},
     ]
     del respelled["currency"]
     assert api.post(respelled, idempotency_key="k").content == first.content
@@ -61,7 +63,7 @@ def test_without_a_key_every_request_is_an_order(api: Api) -> None:
 
 def test_a_channels_keys_are_its_own(api: Api) -> None:
     mine = api.post(idempotency_key="k").json()
-    theirs = Api(ChannelFactory()).post(idempotency_key="k")
+    theirs = Api(a_channel()).post(idempotency_key="k")
     assert theirs.status_code == 201
     assert theirs.json()["orderId"] != mine["orderId"]
 
@@ -123,24 +125,9 @@ def die_at(point: str) -> Any:
     return failpoint
 
 
-def in_threads(count: int, call: Any) -> list[Any]:
-    """Call it that often, all at once, each with a database connection of its own."""
-    barrier = Barrier(count)
-
-    def run(number: int) -> Any:
-        barrier.wait(timeout=60)
-        try:
-            return call(number)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_repeats_at_once_make_one_order(api: Api) -> None:
-    def until_answered(number: int) -> str:
+    def until_answered() -> str:
         while True:
             answer = api.post(idempotency_key="k")
             if answer.status_code == 201:
@@ -148,7 +135,7 @@ def test_a_hundred_repeats_at_once_make_one_order(api: Api) -> None:
             assert (answer.status_code, answer["Retry-After"]) == (409, "1")
 
     # Twenty connections, five rounds each: PostgreSQL has not a hundred to give.
-    answers = in_threads(20, lambda number: [until_answered(number) for _ in range(5)])
+    answers = at_once([lambda: [until_answered() for _ in range(5)]] * 20)
     orders = Counter(order_id for each in answers for order_id in each)
     [order] = Order.objects.all()
     assert orders == {str(order.pk): 100}
@@ -178,7 +165,7 @@ def test_a_request_in_flight_makes_its_repeats_wait_outside(api: Api, monkeypatc
             answer = api.post(body, idempotency_key="k")
             assert (answer.status_code, answer["Retry-After"]) == (409, "1")
         assert api.post(idempotency_key="another").status_code == 201
-        assert Api(ChannelFactory()).post(idempotency_key="k").status_code == 201
+        assert Api(a_channel()).post(idempotency_key="k").status_code == 201
         may_commit.set()
         answer = flying.result(timeout=30)
     assert answer.status_code == 201

@@ -10,17 +10,14 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus.archive.models import ArchivedEvent
-from eventbus.contracts.exact_json import encode_json
-from eventbus.recording.models import Stream
-from eventbus.relay.models import Outbox
-from eventbus.testing import published
+from eventbus import encode_json
+from eventbus.testing import ArchivedEvent, Outbox, Stream, published
 from orders import intake
 from orders.currencies import COUNTRIES, SMALLEST
 from orders.events import OrderCreated
 from orders.http import Problem
 from orders.models import Order, OrderItem
-from orders.tests.factories import PATH, Api, an_item, an_order, exact, pointers
+from orders.tests.builders import PATH, Api, an_item, an_order, exact, pointers
 
 
 def test_an_order_its_lines_and_its_event_are_stored_together(api: Api) -> None:

@@ -4,10 +4,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from eventbus.relay.admission import admission
-from eventbus.relay.models import Outbox
+from eventbus import admission
+from eventbus.testing import Outbox
 from orders.models import Order
-from orders.tests.factories import Api
+from orders.tests.builders import Api
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,12 @@ from django.urls import reverse
 from structlog.testing import capture_logs
 
 from eventbus import publish
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import published
-from orders import queries, services, tasks
+from eventbus.testing import ArchivedEvent, published
+from orders import invariants, services, tasks
 from orders.events import OrderCancelled
 from orders.models import Order
-from orders.tests.factories import placed_order
-from orders.tests.test_cancel import dispatched
-from orders.tests.test_idempotency import in_threads
+from orders.tests.builders import dispatched, placed_order
+from tests.support.threads import at_once
 
 DEADLINE = timedelta(minutes=15)
 
@@ -44,7 +42,7 @@ def test_an_order_past_its_deadline_is_alarmed_and_cancelled_once() -> None:
     assert order.timed_out_at is not None
     assert [(event.order_id, event.reason) for event in published(OrderCancelled)] == [(order.pk, "timed out")]
     assert ArchivedEvent.objects.get(type="order.cancelled").correlation_id == order.correlation_id
-    assert queries.illegal_histories() == queries.orders_without_event() == []
+    assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
 
 @pytest.mark.django_db
@@ -88,14 +86,14 @@ def test_an_order_that_someone_moves_at_this_moment_is_left_to_them() -> None:
     held, free = placed_order(), placed_order()
     with transaction.atomic():
         Order.objects.select_for_update().get(pk=held.pk)
-        in_threads(1, lambda _: services.cancel_overdue(now=later()))
+        at_once([lambda: services.cancel_overdue(now=later())])
     assert set(Order.objects.values_list("pk", "status")) == {(held.pk, "CREATED"), (free.pk, "CANCELLED")}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_several_at_once_cancel_each_order_once() -> None:
     orders = {placed_order().pk for _ in range(40)}
-    counts = in_threads(4, lambda _: services.cancel_overdue(now=later()))
+    counts = at_once([lambda: services.cancel_overdue(now=later())] * 4)
     # Whoever skipped what another one held may have found nothing: the next minute's run would.
     assert sum(counts) <= 40
     services.cancel_overdue(now=later())

@@ -1,6 +1,5 @@
 """Staff send parcels off: over REST and in admin, once, and never one whose order was cancelled."""
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 from uuid import uuid4
@@ -13,14 +12,13 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from eventbus import publish
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver, prune_this_month
+from eventbus.testing import ArchivedEvent, deliver, prune_this_month
 from orders.events import OrderShipped
-from shipping import queries
+from shipping import invariants
 from shipping.consumers import cancel
 from shipping.events import ShipmentDispatched
 from shipping.models import Shipment
-from shipping.tests.factories import ITEMS, order_cancelled, order_created, prepared_shipment
+from shipping.tests.builders import ITEMS, order_cancelled, order_created, prepared_shipment
 
 pytestmark = pytest.mark.django_db
 
@@ -126,7 +124,7 @@ def test_a_wrong_body_is_pointed_at_and_nothing_leaves(staff: APIClient, change:
 
 class TestAdmin:
     @pytest.fixture
-    def client(self, clerk: User) -> Iterator[Client]:
+    def client(self, clerk: User) -> Client:
         names = ["view_shipment", "dispatch_shipment"]
         clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
         client = Client()
@@ -191,29 +189,29 @@ class TestInvariants:
         shipment = prepared_shipment()
         with transaction.atomic():
             publish(order_cancelled(shipment.pk))
-        assert queries.shipments_that_disagree() == [
+        assert invariants.shipments_that_disagree() == [
             f"shipment of order {shipment.pk} is PREPARED after order.cancelled"
         ]
         deliver(order_cancelled(shipment.pk), to=cancel)
-        assert queries.shipments_that_disagree() == []
+        assert invariants.shipments_that_disagree() == []
 
     def test_a_parcel_that_left_while_its_order_did_not_is_found(self, staff: APIClient) -> None:
         shipment = prepared_shipment()
         dispatch(staff, shipment.pk)
-        assert queries.shipments_that_disagree() == [
+        assert invariants.shipments_that_disagree() == [
             f"shipment of order {shipment.pk} left, and the order isn't shipped"
         ]
         told = order_created(shipment.pk).model_dump(exclude={"shipping_address", "created_at", "items"})
         how = {"carrier": "Fast Parcel", "tracking_number": "FP-1", "estimated_delivery": date(2026, 12, 1)}
         with transaction.atomic():
             publish(OrderShipped(**told, items=ITEMS, **how))
-        assert queries.shipments_that_disagree() == []
+        assert invariants.shipments_that_disagree() == []
 
     def test_a_parcel_whose_order_was_pruned_is_in_order(self, staff: APIClient) -> None:
         shipment = prepared_shipment()
         dispatch(staff, shipment.pk)
         with transaction.atomic():
             publish(order_created(shipment.pk))
-        assert len(queries.shipments_that_disagree()) == 1
+        assert len(invariants.shipments_that_disagree()) == 1
         prune_this_month()
-        assert queries.shipments_that_disagree() == []
+        assert invariants.shipments_that_disagree() == []

@@ -12,7 +12,7 @@ from eventbus.testing import deliver
 from shipping import services
 from shipping.consumers import cancel, prepare
 from shipping.models import Shipment
-from shipping.tests.factories import (
+from shipping.tests.builders import (
     ADDRESS,
     HOW,
     order_cancelled,
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("reserved_first", [True, False])
-def test_a_parcel_is_ready_when_both_halves_are_known(reserved_first: bool, together: bool) -> None:
+def test_a_parcel_is_ready_when_both_parts_are_known(reserved_first: bool, together: bool) -> None:
     created = order_created()
     events: list[Any] = [created, reserved(created.order_id)]
     if reserved_first:

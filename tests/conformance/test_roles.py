@@ -17,21 +17,23 @@ ROOT = Path(settings.BASE_DIR)
 # What every process does with the bus, in the application's own code: intake, relay, inbox, locks.
 WORK = """
 from django.db import connection, transaction
-from eventbus import invariants, relay, streams
-from eventbus.models import Event
-from eventbus.testing import deliver, from_archive
+from eventbus import lock_streams
+from eventbus.monitoring import invariants
+from eventbus.relay import relay
+from eventbus.testing import ArchivedEvent, deliver, from_archive
 from inventory.consumers import reserve_stock
 from inventory.services import receive_stock
-from orders.tests.factories import placed_order
+from orders.events import OrderCancelled
+from orders.tests.builders import placed_order
 
 with transaction.atomic():
     receive_stock(product_id="vase", product_name="Vase", quantity=5)
 order = placed_order()
-created = Event.objects.get(type="order.created")
+created = ArchivedEvent.objects.get(type="order.created")
 assert deliver(from_archive(created), to=reserve_stock) == 1
 assert deliver(from_archive(created), to=reserve_stock) == 0
 with transaction.atomic():
-    streams.hold("order", [order.pk], having="order.cancelled")
+    lock_streams([order.pk], having=OrderCancelled)
 with transaction.atomic(), connection.cursor() as cursor:
     cursor.execute(relay.CLAIM, [10])
     assert cursor.fetchall()

@@ -19,10 +19,10 @@ from eventbus.monitoring import invariants
 from eventbus.worker.models import ProcessedEvent
 from inventory import services as inventory
 from inventory.models import Stock
-from notifications.queries import doubled_or_missing_mails
+from notifications.invariants import doubled_or_missing_mails
 from orders import services as orders
 from orders.models import Order
-from orders.tests.factories import an_item, placed_order
+from orders.tests.builders import an_item, placed_order
 from shipping import services as shipping
 from tests.support.pump import Pump
 

@@ -10,19 +10,18 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 
 from eventbus.archive.models import ArchivedEvent
 from eventbus.monitoring import invariants
 from inventory import services as inventory
 from inventory.models import Stock
-from inventory.tests.test_concurrency import at_once
 from orders import services as orders
 from orders.models import Order
-from orders.tests.factories import ChannelFactory, an_item, placed_order
+from orders.tests.builders import a_channel, an_item, placed_order
 from shipping import services as shipping
 from shipping.models import Shipment
 from tests.support.pump import Pump
+from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,7 +37,7 @@ def product() -> str:
 
 @pytest.fixture
 def order_ids(product: str) -> list[UUID]:
-    channel: User = ChannelFactory()
+    channel = a_channel()
     return [placed_order(channel, items=[an_item(productId=product, quantity=1)]).pk for _ in range(ORDERS)]
 
 

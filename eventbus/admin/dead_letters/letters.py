@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from eventbus.admin.dead_letters.filters import ByAge, ByConsumer, ByReason, ByType
 from eventbus.admin.dead_letters.pages import PERMISSIONS, LetterTools, badge, person, posted, short
-from eventbus.admin.read_only import EstimatedPaginator, by_uuid
+from eventbus.admin.read_only import EstimatedPaginator
 from eventbus.dead_letters import queries, services
 from eventbus.dead_letters.dry_run import DryRunRefused, dry_run
 from eventbus.dead_letters.models import DeadLetter
@@ -50,17 +50,12 @@ class LetterAdmin(LetterTools):
     paginator = UpToPaginator
     # Exactly as written: without regard to case it would not find its index.
     search_fields = ["aggregate_id__exact", "correlation_id__exact"]
+    uuid_search_fields = ["event_id"]
     search_help_text = "A whole order, event or correlation id"
     actions = ["replay_letters", "discard_letters"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return super().get_queryset(request).defer("traceback", "body", "headers", "attempts")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str
-    ) -> tuple[QuerySet[DeadLetter], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        return found | by_uuid(queryset, "event_id", search_term), distinct
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "group__id__exact" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
 from eventbus.ids import new_id
-from eventbus.recording.context import Cause, acting, current_cause, handling
+from eventbus.recording.context import Cause, acting_as, caused_by, current_cause, handling
 from eventbus.recording.correlation import CorrelationMiddleware
 from eventbus.testing.bus import delivered
 from eventbus.tests.samples import ParcelSent
@@ -45,6 +45,11 @@ def test_each_request_has_an_id_of_its_own_and_leaves_none_behind() -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
+def test_what_a_user_does_belongs_to_the_request_and_names_the_user() -> None:
+    with caused_by(Cause("c1", causation_id=new_id(), user_id="7")), acting_as(8):
+        assert current_cause() == Cause("c1", user_id="8")
+
+
 def test_what_a_handler_does_is_caused_by_its_event() -> None:
     event = delivered(ParcelSent(parcel_id="p1"), correlation_id="c1", causation_id=new_id())
     with handling(event.envelope, "parcel.track"):
@@ -61,8 +66,8 @@ def test_what_a_handler_does_is_caused_by_its_event() -> None:
 
 
 def test_causes_nest_and_come_back() -> None:
-    with acting(Cause("outer", user_id="jane")):
-        with acting(Cause("inner")):
+    with caused_by(Cause("outer", user_id="jane")):
+        with caused_by(Cause("inner")):
             assert current_cause() == Cause("inner")
         assert current_cause() == Cause("outer", user_id="jane")
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.recording.context import Cause, acting, handling
+from eventbus.recording.context import Cause, caused_by, handling
 from eventbus.recording.publish import publish, publish_with, single_statement
 from eventbus.relay.models import Outbox
 from eventbus.subscriptions.models import Subscription
@@ -196,7 +196,7 @@ def test_publish_with_makes_change_and_events_one_statement(
 
 @pytest.mark.django_db
 def test_events_carry_the_action_that_caused_them(parcel_id: str) -> None:
-    with acting(Cause("corr-1", user_id="jane")):
+    with caused_by(Cause("corr-1", user_id="jane")):
         (event_id,) = publish(ParcelSent(parcel_id=parcel_id))
     event = ArchivedEvent.objects.get(pk=event_id)
     assert (event.correlation_id, event.causation_id, event.user_id) == ("corr-1", None, "jane")

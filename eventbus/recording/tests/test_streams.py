@@ -18,15 +18,14 @@ pytestmark = pytest.mark.django_db
 
 def test_it_tells_which_streams_have_such_an_event() -> None:
     publish(ParcelSent(parcel_id="a"), ParcelTracked(parcel_id="b"), ParcelTracked(parcel_id="c"))
-    assert streams.lock_streams("parcel", ["a", "b", "unknown"], having="parcel.tracked") == {"b"}
-    assert streams.lock_streams("order", ["b"], having="parcel.tracked") == set()
-    assert streams.lock_streams("parcel", [], having="parcel.tracked") == set()
+    assert streams.lock_streams(["a", "b", "unknown"], having=ParcelTracked) == {"b"}
+    assert streams.lock_streams([], having=ParcelTracked) == set()
 
 
 def test_the_streams_are_locked_until_the_end() -> None:
     publish(ParcelSent(parcel_id="a"))
     with transaction.atomic():
-        streams.lock_streams("parcel", ["a"], having="parcel.tracked")
+        streams.lock_streams(["a"], having=ParcelTracked)
         with connection.cursor() as cursor:
             cursor.execute("SELECT xmax <> '0' FROM stream WHERE aggregate_id = 'a'")
             assert cursor.fetchone() == (True,)
@@ -35,19 +34,18 @@ def test_the_streams_are_locked_until_the_end() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_it_insists_on_a_transaction() -> None:
     with pytest.raises(RuntimeError, match=r"transaction\.atomic"):
-        streams.lock_streams("parcel", ["a"], having="parcel.tracked")
+        streams.lock_streams(["a"], having=ParcelTracked)
     with pytest.raises(RuntimeError, match=r"transaction\.atomic"):
-        streams.expect_version("parcel", "a", 0)
+        streams.expect_version(ParcelSent, "a", 0)
 
 
 def test_a_stream_is_as_expected_or_has_moved() -> None:
     publish(ParcelSent(parcel_id="a"), ParcelTracked(parcel_id="a"))
-    streams.expect_version("parcel", "a", 2)
-    streams.expect_version("parcel", "unknown", 0)
-    streams.expect_version("order", "a", 0)
+    streams.expect_version(ParcelSent, "a", 2)
+    streams.expect_version(ParcelSent, "unknown", 0)
     for wrong in (0, 1, 3):
         with pytest.raises(StreamConflict, match=f"event 2, not at {wrong}"), transaction.atomic():
-            streams.expect_version("parcel", "a", wrong)
+            streams.expect_version(ParcelSent, "a", wrong)
     publish(ParcelSent(parcel_id="unknown"))
     assert list(ArchivedEvent.objects.filter(aggregate_id="unknown").values_list("sequence", flat=True)) == [1]
 
@@ -61,7 +59,7 @@ def test_who_expects_first_is_the_only_one() -> None:
         start.wait(timeout=30)
         try:
             with transaction.atomic():
-                streams.expect_version("parcel", parcel_id, 0)
+                streams.expect_version(ParcelSent, parcel_id, 0)
                 publish(ParcelSent(parcel_id=parcel_id))
         except StreamConflict:
             return False

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         try:
             token, expires = services.create_channel(name=name, days=days, revoke=revoke)
         except ValidationError as error:
-            raise CommandError(f"{name!r} is no channel name: {' '.join(error.messages)}") from None
+            raise CommandError(f"{name!r} is not a valid channel name: {' '.join(error.messages)}") from None
         except ValueError as error:
             raise CommandError(str(error)) from None
         if options["json"]:

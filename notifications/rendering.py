@@ -1,7 +1,7 @@
-"""What the mails say: an event becomes a letter, a stored letter a message."""
+"""What the mails say: an event becomes a mail, and a mail the message that goes out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parseaddr
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
-from eventbus import Event, new_id
 from notifications.models import Kind, Mail
 
 SUBJECTS = {
@@ -22,7 +21,7 @@ SUBJECTS = {
 
 
 class Ordered(Protocol):
-    """What a letter needs to know of an order's line."""
+    """What a mail needs to know of an order's line."""
 
     @property
     def product_name(self) -> str: ...
@@ -42,34 +41,26 @@ class Line:
     total: str
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A mail that is written and not stored yet, and the event that it answers."""
-
-    order_id: UUID
-    kind: Kind
-    to: str
-    subject: str
-    text: str
-    html: str
-    cause: Event
-    id: UUID = field(default_factory=new_id)
-
-    @property
-    def message_id(self) -> str:
-        """Made of order and kind: the same however often the letter is written."""
-        _, sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
-        return f"<{self.kind}.{self.order_id}@{sender.rpartition('@')[2]}>"
-
-
-def write(kind: Kind, *, order_id: UUID, to: str, context: Mapping[str, Any], cause: Event) -> Letter:
-    """Render a letter of this kind, as plain text and as HTML."""
+def render_mail(kind: Kind, *, order_id: UUID, to: str, context: Mapping[str, Any]) -> Mail:
+    """A mail of this kind, as plain text and as HTML. It is not stored yet."""
     number = str(order_id)
     subject = SUBJECTS[kind].format(number=number)
     context = {**context, "number": number, "subject": subject}
-    text = render_to_string(f"notifications/{kind}.txt", context)
-    html = render_to_string(f"notifications/{kind}.html", context)
-    return Letter(order_id, kind, to, subject, text, html, cause)
+    return Mail(
+        order_id=order_id,
+        kind=kind,
+        to=to,
+        subject=subject,
+        text=render_to_string(f"notifications/{kind}.txt", context),
+        html=render_to_string(f"notifications/{kind}.html", context),
+        message_id=_message_id(kind, order_id),
+    )
+
+
+def _message_id(kind: Kind, order_id: UUID) -> str:
+    """Made of order and kind: the same however often the mail is rendered."""
+    _, sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
+    return f"<{kind}.{order_id}@{sender.rpartition('@')[2]}>"
 
 
 def as_message(mail: Mail) -> EmailMultiAlternatives:
@@ -81,7 +72,7 @@ def as_message(mail: Mail) -> EmailMultiAlternatives:
 
 
 def order_context(items: Sequence[Ordered], total: Decimal, currency: str) -> dict[str, Any]:
-    """What a letter tells of an order: its lines and its total, all with the same number of decimals."""
+    """What a mail says about an order: its lines and its total, all with the same number of decimals."""
     amounts = [total, *(item.unit_price for item in items)]
     places = max(max(0, -int(amount.as_tuple().exponent)) for amount in amounts)
 

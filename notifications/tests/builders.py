@@ -5,8 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver
+from eventbus.testing import ArchivedEvent, deliver
 from notifications.consumers import queue_confirmation
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Mail

@@ -3,25 +3,25 @@
 from decimal import Decimal
 
 from notifications.consumers import apology, confirmation, tracking
-from notifications.tests.factories import order_confirmed, order_rejected, order_shipped
+from notifications.tests.builders import order_confirmed, order_rejected, order_shipped
 from orders.events import Item
 
 
 def test_a_confirmation_lists_what_was_ordered() -> None:
     order = order_confirmed()
-    letter = confirmation(order)
-    assert letter.to == "ada@customer.example"
-    assert letter.subject == f"Your order {order.order_id} is confirmed"
-    for part in (letter.text, letter.html):
+    mail = confirmation(order)
+    assert mail.to == "ada@customer.example"
+    assert mail.subject == f"Your order {order.order_id} is confirmed"
+    for part in (mail.text, mail.html):
         for said in (str(order.order_id), "2 \u00d7 Cup", "4.50 USD", "9.00 USD", "1,290.00 USD", "1,299.00 USD"):
             assert said in part
 
 
 def test_an_apology_says_what_there_was_too_little_of() -> None:
-    letter = apology(order_rejected())
-    assert "can't deliver" in letter.subject
-    assert "Vase: you asked for 1, we have none" in letter.text
-    assert "<li>Vase: you asked for 1, we have none</li>" in letter.html
+    mail = apology(order_rejected())
+    assert "can't deliver" in mail.subject
+    assert "Vase: you asked for 1, we have none" in mail.text
+    assert "<li>Vase: you asked for 1, we have none</li>" in mail.html
 
 
 def test_an_apology_without_shortages_names_none() -> None:
@@ -30,9 +30,9 @@ def test_an_apology_without_shortages_names_none() -> None:
 
 def test_a_tracking_mail_says_who_brings_it_when_and_how_to_follow_it() -> None:
     order = order_shipped()
-    letter = tracking(order)
-    assert letter.subject == f"Your order {order.order_id} is on its way"
-    for part in (letter.text, letter.html):
+    mail = tracking(order)
+    assert mail.subject == f"Your order {order.order_id} is on its way"
+    for part in (mail.text, mail.html):
         for said in ("Fast Parcel", "FP-1", "1 December 2026", "2 \u00d7 Cup", "1,299.00 USD"):
             assert said in part
 
@@ -40,16 +40,16 @@ def test_a_tracking_mail_says_who_brings_it_when_and_how_to_follow_it() -> None:
 def test_markup_in_a_name_is_text_in_the_html_part_and_untouched_in_the_plain_one() -> None:
     name = "<script>alert('&')</script>"
     items = (Item(product_id="x", product_name=name, quantity=1, unit_price=Decimal(1)),)
-    letter = confirmation(order_confirmed(items=items, total_amount=Decimal(1)))
-    assert name in letter.text
-    assert "<script" not in letter.html
-    assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in letter.html
+    mail = confirmation(order_confirmed(items=items, total_amount=Decimal(1)))
+    assert name in mail.text
+    assert "<script" not in mail.html
+    assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in mail.html
 
 
 def test_amounts_of_a_currency_without_decimals_have_none() -> None:
     items = (Item(product_id="x", product_name="Tea", quantity=3, unit_price=Decimal(500)),)
-    letter = confirmation(order_confirmed(items=items, total_amount=Decimal(1500), currency="JPY"))
-    assert "Total: 1,500 JPY" in letter.text
+    mail = confirmation(order_confirmed(items=items, total_amount=Decimal(1500), currency="JPY"))
+    assert "Total: 1,500 JPY" in mail.text
 
 
 def test_the_message_id_depends_on_order_and_kind_alone() -> None:

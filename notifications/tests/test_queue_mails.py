@@ -5,12 +5,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from eventbus import Event
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import deliver
-from eventbus.worker.models import ProcessedEvent
+from eventbus.testing import ArchivedEvent, ProcessedEvent, deliver
 from notifications.consumers import queue_apology, queue_confirmation, queue_tracking
 from notifications.models import Mail, State
-from notifications.tests.factories import order_confirmed, order_rejected, order_shipped
+from notifications.tests.builders import order_confirmed, order_rejected, order_shipped
 
 pytestmark = pytest.mark.django_db
 

@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import connection
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
 
 from eventbus import Event
 from eventbus.archive import first_id_at
-from eventbus.archive.models import ArchivedEvent
-from eventbus.testing import published
+from eventbus.testing import ArchivedEvent, Stream, published
 from inventory.history import Quantities, fold
 from inventory.models import Stock
 from orders.events import Address, Item, OrderCancelled, OrderCreated, OrderShipped
@@ -84,8 +84,14 @@ def tell(product_id: str, *told: tuple[datetime, str, dict[str, Any]]) -> None:
             aggregate_type="product", aggregate_id=product_id, sequence=sequence, occurred_at=moment,
             correlation_id="test", data=data,
         )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO stream VALUES ('product', %s, %s)", [product_id, len(told)])
+    Stream.objects.create(aggregate_type="product", aggregate_id=product_id, sequence=len(told))
+
+
+def signed_in(user: User) -> APIClient:
+    """The API as this user calls it."""
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
 
 
 def about(contract: type[E], *orders: OrderCreated) -> list[E]:

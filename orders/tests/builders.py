@@ -1,29 +1,26 @@
 """Orders for tests, as channels send them and as rows."""
 
 import json
+from datetime import date
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.test import Client
-from factory import Sequence
-from factory.django import DjangoModelFactory
 from knox.models import AuthToken
 
-from eventbus.contracts.exact_json import encode_json
+from eventbus import encode_json
 from orders import intake
 from orders.models import Order
+from shipping.events import ShipmentDispatched
 
 PATH = "/api/v1/orders"
 
 
-class ChannelFactory(DjangoModelFactory[User]):
-    class Meta:
-        model = get_user_model()
-
-    username = Sequence("channel-{}".format)
+def a_channel(**fields: Any) -> User:
+    """A sales channel's account; `fields` make it somebody else's."""
+    return User.objects.create(**{"username": f"channel-{uuid4().hex[:12]}"} | fields)
 
 
 def an_order(**changes: Any) -> dict[str, Any]:
@@ -53,9 +50,16 @@ def an_item(**changes: Any) -> dict[str, Any]:
 
 def placed_order(channel: User | None = None, **changes: Any) -> Order:
     """An order that intake has stored, with its event."""
-    channel = channel or ChannelFactory()
+    channel = channel or a_channel()
     placed = intake.place_order(intake.parse_order(an_order(**changes)), channel_id=channel.pk)
     return Order.objects.get(pk=placed.order_id)
+
+
+def dispatched(order_id: UUID) -> ShipmentDispatched:
+    """What shipping announces when the order's parcel has left the house."""
+    return ShipmentDispatched(
+        order_id=order_id, carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=date(2026, 12, 1)
+    )
 
 
 class Api:
