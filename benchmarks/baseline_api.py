@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.authentication import ChannelAuthentication
 from benchmarks import plain_tasks
-from orders.auth import ChannelAuthentication
 from orders.models import Order, OrderItem
 
 

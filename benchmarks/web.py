@@ -6,9 +6,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from api.tokens import create_channel
 from benchmarks.measure import until
 from benchmarks.processes import Running, procfile, running
-from orders.services import create_channel
 
 
 @contextmanager

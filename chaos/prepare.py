@@ -15,9 +15,9 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
+from api.tokens import create_channel  # noqa: E402
 from eventbus.subscriptions.models import Subscription  # noqa: E402
 from inventory.services import receive_stock  # noqa: E402
-from orders.services import create_channel  # noqa: E402
 
 TALLY = "CREATE TABLE chaos_tally (event_id uuid, at timestamptz DEFAULT now()); CREATE TABLE chaos_broken (why text)"
 

@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "knox",
     "django_filters",
     "eventbus",
+    "api",
     "orders",
     "inventory",
     "notifications",
@@ -121,11 +122,12 @@ if not DEBUG and env.bool("HTTPS", default=False):
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.auth.ChannelAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.ChannelAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["orders.http.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["orders.http.StrictJSONParser"],
-    "EXCEPTION_HANDLER": "orders.http.problem_response",
+    "DEFAULT_RENDERER_CLASSES": ["api.strict_json.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["api.strict_json.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.ContentNegotiation",
+    "EXCEPTION_HANDLER": "api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
     # Otherwise `?format=` picks a renderer and hides a misspelt filter.
     "URL_FORMAT_OVERRIDE": None,

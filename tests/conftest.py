@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
-from orders import services
+from api import tokens
 from tests.support.bus import LiveBus
 from tests.support.mail import MailSink
 from tests.support.ports import free_port
@@ -71,7 +71,7 @@ def live_bus(running_bus: LiveBus, django_db_blocker: DjangoDbBlocker) -> Iterat
 def shop(live_bus: LiveBus) -> Iterator[Shop]:
     """A sales channel of this test's own. It knows only what it was told."""
     name = f"shop-{uuid4().hex[:8]}"
-    token, _ = services.create_channel(name=name, days=1)
+    token, _ = tokens.create_channel(name=name, days=1)
     channel = Shop(f"http://127.0.0.1:{live_bus.web_port}/api/v1", token, User.objects.get(username=name).pk)
     yield channel
     channel.close()

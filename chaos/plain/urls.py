@@ -8,9 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.authentication import ChannelAuthentication
+from api.problems import validating
+from api.strict_json import read_json
 from chaos.plain import tasks
-from orders.auth import ChannelAuthentication
-from orders.http import read_json
 from orders.intake import parse_order
 from orders.models import Order, OrderItem
 
@@ -21,7 +22,8 @@ class OrdersView(APIView):
     authentication_classes = [ChannelAuthentication]
 
     def post(self, request: Request) -> Response:
-        wanted, now = parse_order(read_json(request)), timezone.now()
+        with validating("body"):
+            wanted, now = parse_order(read_json(request)), timezone.now()
         with transaction.atomic():
             order = Order.objects.create(
                 channel=request.user,

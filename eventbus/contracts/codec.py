@@ -1,12 +1,11 @@
 """The envelope as bytes: written for the wire, read from the wire, strict about both."""
 
-import json
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from eventbus.contracts.event import Envelope, Event
-from eventbus.contracts.exact_json import _number, _refuse_constant, encode_json
+from eventbus.contracts.exact_json import decode_json, encode_json
 from eventbus.contracts.registry import contract_of
 from eventbus.contracts.rows import WireFields
 from eventbus.errors import InvalidEvent
@@ -48,8 +47,8 @@ def decode(body: bytes | str) -> Event:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent("too_large", f"{len(body)} bytes; the limit is {MAX_BODY_BYTES}.")
     try:
-        raw = json.loads(body, parse_float=_number, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        raw = decode_json(body)
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise InvalidEvent("not_json", str(error)) from error
     try:
         envelope = Envelope.model_validate(raw)

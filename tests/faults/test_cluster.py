@@ -14,7 +14,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
-from orders import services
+from api import tokens
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.mail import MailSink
@@ -58,7 +58,7 @@ def product_on(
             bus.create()
             bus.start(*WORKERS)
             with blocker.unblock(), bus.as_default_database():
-                token, _ = services.create_channel(name="shop", days=1)
+                token, _ = tokens.create_channel(name="shop", days=1)
                 shop = Shop(f"http://127.0.0.1:{bus.web_port}/api/v1", token, User.objects.get(username="shop").pk)
                 yield bus, shop
                 shop.close()

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from knox.models import AuthToken
 
+from shipping.tests.builders import SOON
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
@@ -16,7 +17,7 @@ from tests.support.stock import receive
 
 pytestmark = pytest.mark.live
 
-HOW = {"carrier": "Fast Parcel", "trackingNumber": "FP-4711", "estimatedDelivery": "2026-12-01"}
+HOW = {"carrier": "Fast Parcel", "trackingNumber": "FP-4711", "estimatedDelivery": SOON.isoformat()}
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Cancellation, reservation, dispatch and time-out at the same moment, in threads, on the real database."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Barrier
 from threading import Event as Flag
@@ -20,6 +20,7 @@ from orders.models import Order
 from orders.tests.builders import a_channel, an_item, placed_order
 from shipping import services as shipping
 from shipping.models import Shipment
+from shipping.tests.builders import SOON
 from tests.support.pump import Pump
 from tests.support.threads import at_once
 
@@ -52,9 +53,7 @@ def try_each(order_ids: Iterable[UUID], act: Callable[..., object], refused: typ
 
 
 cancel = partial(orders.cancel_order, reason="requested")
-dispatch = partial(
-    shipping.dispatch, carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=date(2026, 12, 1)
-)
+dispatch = partial(shipping.dispatch, carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=SOON)
 
 
 def outcome(product: str, order_ids: list[UUID]) -> dict[UUID, str]:

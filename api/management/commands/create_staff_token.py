@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orders import services
+from api import tokens
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         if not 1 <= days <= 3650:
             raise CommandError("--days is between 1 and 3650.", returncode=2)
         try:
-            token, expires = services.create_staff_token(username=username, days=days)
+            token, expires = tokens.create_staff_token(username=username, days=days)
         except ValueError as error:
             raise CommandError(str(error)) from None
         if options["json"]:

@@ -7,12 +7,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from knox.settings import knox_settings
 
-from orders import services
+from api import tokens
 
 
 class Command(BaseCommand):
     help = (
-        "Make a sales channel, if there is none of that name yet, and print a fresh API token for it. "
+        "Make a sales channel, if there is none with that name yet, and print a fresh API token for it. "
         "The token is shown this once: the database keeps only its hash. Earlier tokens of the channel stay valid "
         "until they expire, unless --revoke is given."
     )
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         if not 1 <= days <= 3650:
             raise CommandError("--days is between 1 and 3650.")
         try:
-            token, expires = services.create_channel(name=name, days=days, revoke=revoke)
+            token, expires = tokens.create_channel(name=name, days=days, revoke=revoke)
         except ValidationError as error:
             raise CommandError(f"{name!r} is not a valid channel name: {' '.join(error.messages)}") from None
         except ValueError as error:
