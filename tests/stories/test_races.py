@@ -1,6 +1,6 @@
 """Cancellation, reservation, dispatch and time-out at the same moment, in threads, on the real database."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Barrier
@@ -21,7 +21,7 @@ from orders.tests.builders import a_channel, an_item, placed_order
 from shipping import services as shipping
 from shipping.models import Shipment
 from shipping.tests.builders import SOON
-from tests.support.pump import Pump
+from tests.support.pump import Delivery, Pump
 from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,7 +79,7 @@ def test_cancelling_and_reserving_at_once_ends_cancelled_with_everything_on_the_
     pump.waiting = [each for each in pump.waiting if each not in reserving]
     at_once(
         [
-            lambda: [pump.run([each]) for each in reserving[: ORDERS // 2]],
+            lambda: one_by_one(pump, reserving[: ORDERS // 2]),
             lambda: pump.run(reserving[ORDERS // 2 :]),
             lambda: try_each(order_ids, cancel, orders.CannotMove, cancelled),
             lambda: settle(pump, lambda: len(cancelled) == ORDERS),
@@ -132,6 +132,11 @@ def test_everything_at_once_ends_legal_with_the_stock_right(product: str, order_
     assert {statuses[order_id] for order_id in dispatched} <= {"SHIPPED"}
     kinds = list(ArchivedEvent.objects.filter(aggregate_id__in=map(str, order_ids)).values_list("type", flat=True))
     assert kinds.count("order.cancelled") + kinds.count("shipment.dispatched") <= ORDERS
+
+
+def one_by_one(pump: Pump, deliveries: Sequence[Delivery]) -> None:
+    for each in deliveries:
+        pump.run([each])
 
 
 def settle(pump: Pump, done: Callable[[], bool]) -> None:

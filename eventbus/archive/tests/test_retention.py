@@ -30,7 +30,7 @@ from eventbus.relay.models import Outbox
 from eventbus.testing.bus import deliver, from_archive, prune_this_month
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker.models import ProcessedEvent
-from tests.support.waiting import wait_until
+from script._lib.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 

@@ -36,7 +36,7 @@ from eventbus.tests.projections import (
 from eventbus.tests.samples import ParcelSent, ParcelTracked, track
 from eventbus.worker import inbox
 from eventbus.worker.models import OrderedPosition, ProcessedEvent
-from tests.support.waiting import wait_until
+from script._lib.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("projected_tables")]
 
