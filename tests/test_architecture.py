@@ -20,8 +20,8 @@ from django.contrib import admin
 from django.core.management import call_command
 from django.db import connection
 
-from eventbus import Event
 from eventbus.consumer import CONSUMERS, consumers_by_group
+from eventbus.contracts.registry import CONTRACTS
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
@@ -76,7 +76,7 @@ def test_no_app_names_a_table_of_the_bus() -> None:
 
 
 def test_an_event_type_is_written_out_only_where_it_is_declared() -> None:
-    types = {event_type for event_type, _ in Event.registry}
+    types = {event_type for event_type, _ in CONTRACTS}
     written = [
         f"{path.relative_to(ROOT)}: {event_type}"
         for path in sources_of_apps()
@@ -89,7 +89,7 @@ def test_an_event_type_is_written_out_only_where_it_is_declared() -> None:
 
 def test_what_sql_calls_by_a_dotted_name_is_declared() -> None:
     """Where a name has to be spelled out, as in a migration, it is at least one that exists."""
-    known = {event_type for event_type, _ in Event.registry} | set(CONSUMERS)
+    known = {event_type for event_type, _ in CONTRACTS} | set(CONSUMERS)
     unknown = [
         f"{path.relative_to(ROOT)}: {name}"
         for app in sorted(OURS)
@@ -141,7 +141,7 @@ def test_every_command_in_the_pages_exists() -> None:
 @pytest.fixture
 def nothing_stays_declared() -> Iterator[None]:
     """What a test declares of consumers, contracts, tables and admin pages is forgotten after it."""
-    known = (CONSUMERS, Event.registry, admin.site._registry, apps.all_models["consumers"])
+    known = (CONSUMERS, CONTRACTS, admin.site._registry, apps.all_models["consumers"])
     with ExitStack() as stack:
         stack.callback(apps.clear_cache)
         for registry in known:

@@ -13,6 +13,7 @@ from eventbus.testing.bus import (
     prune_this_month,
     published,
 )
+from eventbus.testing.waiting import wait_until
 from eventbus.worker.models import ProcessedEvent
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "on_the_wire",
     "prune_this_month",
     "published",
+    "wait_until",
 ]
