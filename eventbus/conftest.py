@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from eventbus.consumer import CONSUMERS
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
 from eventbus.testing.fixtures import no_events_left_over
 from eventbus.tests import projections
 
@@ -20,7 +20,7 @@ if settings.SETTINGS_MODULE != "eventbus.tests.settings":
 
 @pytest.fixture(autouse=True)
 def what_a_test_declares_ends_with_it() -> Iterator[None]:
-    with patch.dict(Event.registry), patch.dict(CONSUMERS):
+    with patch.dict(CONTRACTS), patch.dict(CONSUMERS):
         yield
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The rungs of the retry ladder, in seconds: one shared delay queue each.
 LADDER = (1, 10, 60, 600)
 
+#: Seconds that a handler has to end in once its time limit is over.
+GRACE = 5
+
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 
 Start = Literal["now", "beginning"]
@@ -97,6 +100,11 @@ class Consumer(Generic[E]):
         if self.handler.__module__.split(".")[0] == bus_settings.SMALL_CONSUMERS:
             return bus_settings.SMALL_CONSUMERS
         return self.name.split(".")[0]
+
+    @property
+    def killed_after(self) -> int:
+        """Seconds after which a run is killed with its process. At `time_limit` the handler gets an exception."""
+        return self.time_limit + GRACE
 
     @property
     def dead_queue(self) -> str:

@@ -48,9 +48,9 @@ class UnsafeJSON(EventbusError, ValueError):
 class InvalidEvent(EventbusError):
     """The bytes are not an event that this code understands. Retrying cannot heal it. `reason` is one of UNREAD."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
-        self.reason = Reason(reason)
+        self.reason = reason
 
     def __str__(self) -> str:
         return ": ".join(self.args)

@@ -18,6 +18,7 @@ from django.db.models import Model
 from eventbus.backoff import backoff
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.db.sql import fetch
+from eventbus.errors import EventbusError
 from eventbus.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -47,12 +48,12 @@ SELECT id FROM {table} WHERE state = 'running' AND (lease_holder IN (%s, '') OR 
 """
 
 
-class RunRefused(Exception):
+class RunRefused(EventbusError):
     """The run is not in a state for that; the message says in which it is."""
 
 
 def move_run(model: type[Model], run_id: UUID, allowed: Sequence[str], hint: str, **changes: Any) -> None:
-    """Change a run that is in one of the allowed states. Raises Refused; `hint` says where to look for runs."""
+    """Change a run that is in one of the allowed states. Raises RunRefused; `hint` says where to look for runs."""
     runs = model._default_manager.filter(pk=run_id)
     if runs.filter(state__in=allowed).update(**changes):
         return

@@ -3,6 +3,7 @@
 import ast
 import pkgutil
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,9 +23,9 @@ from django.db import connection
 
 import eventbus
 from config.celery import app as celery
-from eventbus import Event
 from eventbus.broker.topology import exchanges, queues
 from eventbus.consumer import CONSUMERS, consumers_by_group
+from eventbus.contracts.registry import CONTRACTS
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
@@ -82,7 +83,7 @@ def test_no_app_names_a_table_of_the_bus() -> None:
 
 
 def test_an_event_type_is_written_out_only_where_it_is_declared() -> None:
-    types = {event_type for event_type, _ in Event.registry}
+    types = {event_type for event_type, _ in CONTRACTS}
     written = [
         f"{path.relative_to(ROOT)}: {event_type}"
         for path in sources_of_apps()
@@ -95,7 +96,7 @@ def test_an_event_type_is_written_out_only_where_it_is_declared() -> None:
 
 def test_what_sql_calls_by_a_dotted_name_is_declared() -> None:
     """Where a name has to be spelled out, as in a migration, it is at least one that exists."""
-    known = {event_type for event_type, _ in Event.registry} | set(CONSUMERS)
+    known = {event_type for event_type, _ in CONTRACTS} | set(CONSUMERS)
     unknown = [
         f"{path.relative_to(ROOT)}: {name}"
         for app in sorted(OURS)
@@ -166,7 +167,7 @@ def named_in_backticks(page: Path) -> list[str]:
 def test_every_name_in_the_pages_can_be_imported() -> None:
     """Or it is a name of another kind: of a consumer, a task, an event type, a queue or an exchange."""
     celery.loader.import_default_modules()
-    others = {*CONSUMERS, *celery.tasks, *(event_type for event_type, _ in Event.registry)}
+    others = {*CONSUMERS, *celery.tasks, *(event_type for event_type, _ in CONTRACTS)}
     others |= {each.name for each in [*queues(), *exchanges()]}
     named = {name: page for page in PAGES for name in named_in_backticks(page) if name not in others}
     wrong = [f"{page.relative_to(ROOT)}: {name}" for name, page in named.items() if not exists(name)]
@@ -219,7 +220,7 @@ def test_every_command_in_the_pages_exists() -> None:
 @pytest.fixture
 def nothing_stays_declared() -> Iterator[None]:
     """What a test declares of consumers, contracts, tables and admin pages is forgotten after it."""
-    known = (CONSUMERS, Event.registry, admin.site._registry, apps.all_models["consumers"])
+    known = (CONSUMERS, CONTRACTS, admin.site._registry, apps.all_models["consumers"])
     with ExitStack() as stack:
         stack.callback(apps.clear_cache)
         for registry in known:

@@ -17,12 +17,12 @@ from eventbus.admin.charts import progress
 from eventbus.admin.dead_letters.pages import badge, person, posted
 from eventbus.admin.read_only import ReadOnlyAdmin
 from eventbus.consumer import CONSUMERS
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
 from eventbus.leases import RunRefused
 from eventbus.replays import runs
 from eventbus.replays.models import ArchiveReplay, RunState
 from eventbus.replays.runs import Plan
-from eventbus.replays.selection import Selection, WrongSelection
+from eventbus.replays.selection import Selection, SelectionError
 
 
 def consumers() -> list[tuple[str, str]]:
@@ -30,7 +30,7 @@ def consumers() -> list[tuple[str, str]]:
 
 
 def types() -> list[tuple[str, str]]:
-    return [(kind, kind) for kind in sorted({each.type for each in Event.registry.values() if not each.internal})]
+    return [(kind, kind) for kind in sorted({each.type for each in CONTRACTS.values() if not each.internal})]
 
 
 class StartForm(forms.Form):
@@ -48,7 +48,7 @@ class StartForm(forms.Form):
     )
 
     def plan(self) -> Plan:
-        """What the form would send. Raises WrongSelection."""
+        """What the form would send. Raises SelectionError."""
         given = self.cleaned_data
         named = given["consumer"] if given["side_effects"] else ""
         names = ("types", "since", "until", "aggregate_id", "correlation_id")
@@ -118,7 +118,7 @@ class ArchiveReplayAdmin(ReadOnlyAdmin):
         if form.is_valid():
             try:
                 plan = form.plan()
-            except WrongSelection as error:
+            except SelectionError as error:
                 form.add_error(None, str(error))
             if plan and "confirmed" in request.POST:
                 replay = runs.start_replay(plan, by=person(request), rate=form.cleaned_data["rate"])

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from eventbus.contracts.codec import MAX_BODY_BYTES
+from eventbus.errors import EventbusError
 
 
 class Manifest(msgspec.Struct, rename="camel", frozen=True):
@@ -24,7 +25,7 @@ class Manifest(msgspec.Struct, rename="camel", frozen=True):
     aggregates: list[str] = []
 
 
-class WrongFile(Exception):
+class ArchiveFileError(EventbusError):
     """This is not the file that its manifest describes, or not one of events. Nothing of it was stored."""
 
 
@@ -34,13 +35,15 @@ def manifest_of(file: Path) -> Path:
 
 
 def read_manifest(file: Path) -> Manifest:
-    """Raises WrongFile where there is none that can be read."""
+    """Raises ArchiveFileError where there is none that can be read."""
     try:
         return msgspec.json.decode(manifest_of(file).read_bytes(), type=Manifest)
     except FileNotFoundError:
-        raise WrongFile(f"{manifest_of(file)} is missing: nothing vouches for {file}. Export it again.") from None
+        raise ArchiveFileError(
+            f"{manifest_of(file)} is missing: nothing vouches for {file}. Export it again."
+        ) from None
     except msgspec.DecodeError as error:
-        raise WrongFile(f"{manifest_of(file)} is no manifest: {error}") from error
+        raise ArchiveFileError(f"{manifest_of(file)} is no manifest: {error}") from error
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:

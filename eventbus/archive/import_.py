@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from eventbus.archive.files import Manifest, Tally, WrongFile, lines_of, read_manifest
+from eventbus.archive.files import ArchiveFileError, Manifest, Tally, lines_of, read_manifest
 from eventbus.archive.models import PrunedMonth
 from eventbus.archive.partitions import create_partitions, month_of
 from eventbus.contracts.codec import decode
-from eventbus.errors import InvalidEvent
+from eventbus.errors import EventbusError, InvalidEvent
 
 #: A batch ends at so many events, or at so many bytes: what bounds the memory, and how long streams stay locked.
 BATCH = 2_000
@@ -83,7 +83,7 @@ ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = EXCLUDED.seq
 Progress = Callable[[int], Any]
 
 
-class Conflict(Exception):
+class ArchiveConflict(EventbusError):
     """The archive has something else where this event belongs. What was stored before it stays."""
 
 
@@ -98,7 +98,7 @@ class Imported:
 def verify(file: Path, progress: Progress) -> tuple[Manifest, set[datetime]]:
     """Read the whole file: that it is the one of its manifest, and that we understand each of its events.
 
-    Returns the manifest and the months of the events. Raises WrongFile and OSError.
+    Returns the manifest and the months of the events. Raises ArchiveFileError and OSError.
     """
     manifest, tally = read_manifest(file), Tally()
     found: set[datetime] = set()
@@ -109,13 +109,13 @@ def verify(file: Path, progress: Progress) -> tuple[Manifest, set[datetime]]:
             try:
                 month = month_of(decode(line).envelope.event_id, now)
             except InvalidEvent as error:
-                raise WrongFile(f"{file}, line {tally.events} is no event that we know: {error}") from error
+                raise ArchiveFileError(f"{file}, line {tally.events} is no event that we know: {error}") from error
             if month:
                 found.add(month)
             if tally.events % BATCH == 0:
                 progress(tally.events)
     if (tally.events, tally.sha256) != (manifest.events, manifest.sha256):
-        raise WrongFile(
+        raise ArchiveFileError(
             f"{file} is not what its manifest says: {tally.events} events with hash {tally.sha256[:12]}…, "
             f"not {manifest.events} with {manifest.sha256[:12]}…. Copy or export it again."
         )
@@ -123,11 +123,14 @@ def verify(file: Path, progress: Progress) -> tuple[Manifest, set[datetime]]:
 
 
 def refuse_pruned(wanted: Iterable[datetime]) -> None:
-    """Raises Conflict for a month that was pruned here. Its inbox went with it: a replay would double its effects."""
+    """Raises ArchiveConflict for a month that was pruned here.
+
+    Its inbox went with it: a replay would double its effects.
+    """
     gone = PrunedMonth.objects.filter(month__in=[month.date() for month in wanted])
     if gone:
         named = ", ".join(str(month) for month in gone)
-        raise Conflict(
+        raise ArchiveConflict(
             f"{named} was pruned here together with what consumers had done: a replay would do it again. "
             "Import into a database of its own."
         )
@@ -136,7 +139,7 @@ def refuse_pruned(wanted: Iterable[datetime]) -> None:
 def import_from(file: Path, wanted: Iterable[datetime], progress: Progress, *, dry_run: bool = False) -> Imported:
     """Store what is not there yet, batch by batch: killed and run again, it goes on. Call verify() first.
 
-    Raises Conflict, DatabaseError and OSError.
+    Raises ArchiveConflict, DatabaseError and OSError.
     """
     refuse_pruned(wanted)
     if not dry_run:
@@ -171,13 +174,13 @@ def _store(batch: list[bytes], *, dry_run: bool) -> int:
         cursor.execute(RAISE)
         cursor.execute(DIFFERENT)
         if row := cursor.fetchone():
-            raise Conflict(
+            raise ArchiveConflict(
                 f"Event {row[0]} is here already, with other content. One of the two files is not the truth."
             )
         cursor.execute(TAKEN)
         if row := cursor.fetchone():
             new, kind, key, number, old = row
-            raise Conflict(
+            raise ArchiveConflict(
                 f"Event {new} is number {number} of {kind} {key}, and here that is event {old}: both archives went on "
                 "with it. Import into a database of its own."
             )

@@ -6,6 +6,9 @@ from typing import Any
 
 from django.db import models
 
+from eventbus.contracts.exact_json import encode_json
+from eventbus.contracts.rows import WireFields
+
 
 class ExactDecoder(json.JSONDecoder):
     """Reads JSON numbers with a fraction as Decimal: money must not become a float on its way out of the archive."""
@@ -38,6 +41,23 @@ class ArchivedEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.aggregate_id} #{self.sequence}"
+
+    @property
+    def wire_fields(self) -> WireFields:
+        """The row as its message is made of it."""
+        return WireFields(
+            event_id=self.id,
+            event_type=self.type,
+            version=self.version,
+            aggregate_type=self.aggregate_type,
+            aggregate_id=self.aggregate_id,
+            sequence=self.sequence,
+            occurred_at=self.occurred_at,
+            correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
+            user_id=self.user_id,
+            data=encode_json(self.data).decode(),
+        )
 
 
 class StreamCut(models.Model):

@@ -8,6 +8,7 @@ from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
 from eventbus.contracts.codec import encode_envelope, rfc3339
 from eventbus.contracts.rows import WireFields
+from eventbus.contracts.versions import routing_key
 
 
 def to_message(fields: WireFields) -> Outgoing:
@@ -16,7 +17,7 @@ def to_message(fields: WireFields) -> Outgoing:
     source = f"/{fields.event_type.split('.')[0]}"
     return Outgoing(
         exchange=EVENTS,
-        routing_key=f"{fields.event_type}.v{fields.version.split('.')[0]}",
+        routing_key=routing_key(fields.event_type, fields.version),
         body=encode_envelope(fields),
         properties={
             "content_type": "application/json",

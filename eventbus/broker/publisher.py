@@ -11,9 +11,10 @@ from amqp import Message, NotFound
 from kombu import Connection
 
 from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.errors import EventbusError
 
 
-class Unconfirmed(Exception):
+class Unconfirmed(EventbusError):
     """The broker did not confirm in time. The messages may or may not have arrived: send them again."""
 
 

@@ -7,7 +7,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from eventbus.broker import topology
 from eventbus.broker.topology import JITTER, REDELIVERY_LIMIT, Exchange, Queue, wait_exchange
-from eventbus.checks.tags import BUS, GRACE
+from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
 from eventbus.consumer import CONSUMERS, LADDER
 from eventbus.worker.failures import OUTAGE_DELAYS
@@ -66,7 +66,7 @@ def the_broker_waits_long_enough(**_: Any) -> list[CheckMessage]:
             id="eventbus.E008",
         )
         for consumer in CONSUMERS.values()
-        if (longest := max(consumer.time_limit + GRACE, *consumer.retry.delays)) >= bus_settings.BROKER_CONSUMER_TIMEOUT
+        if (longest := max(consumer.killed_after, *consumer.retry.delays)) >= bus_settings.BROKER_CONSUMER_TIMEOUT
     ]
 
 

@@ -1,6 +1,3 @@
-"""What the checks share."""
+"""The tag that `manage.py check --tag bus` selects by."""
 
 BUS = "bus"
-
-#: How long a task may go on after its time limit before it is killed: see `eventbus.worker.tasks`.
-GRACE = 5

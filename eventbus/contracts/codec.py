@@ -4,11 +4,11 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from eventbus.contracts.event import Envelope, Event
-from eventbus.contracts.exact_json import decode_json, encode_json
+from eventbus.contracts.event import Envelope, Event, Metadata
+from eventbus.contracts.exact_json import decode_archived_json, decode_json, encode_json
 from eventbus.contracts.registry import contract_of
 from eventbus.contracts.rows import WireFields
-from eventbus.errors import InvalidEvent
+from eventbus.errors import InvalidEvent, Reason
 
 #: The largest body that a consumer reads, in bytes. A bigger one is a dead letter.
 MAX_BODY_BYTES = 1_000_000
@@ -45,20 +45,45 @@ def encode_envelope(fields: WireFields) -> bytes:
 def decode(body: bytes | str) -> Event:
     """A message body as an event of its contract, with its envelope. Raises InvalidEvent."""
     if len(body) > MAX_BODY_BYTES:
-        raise InvalidEvent("too_large", f"{len(body)} bytes; the limit is {MAX_BODY_BYTES}.")
+        raise InvalidEvent(Reason.TOO_LARGE, f"{len(body)} bytes; the limit is {MAX_BODY_BYTES}.")
     try:
         raw = decode_json(body)
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidEvent("not_json", str(error)) from error
+        raise InvalidEvent(Reason.NOT_JSON, str(error)) from error
     try:
         envelope = Envelope.model_validate(raw)
     except ValidationError as error:
-        raise InvalidEvent("invalid_envelope", explain(error)) from error
+        raise InvalidEvent(Reason.INVALID_ENVELOPE, explain(error)) from error
     contract = contract_of(envelope.event_type, envelope.version)
     try:
         return contract.from_envelope(envelope)
     except ValidationError as error:
-        raise InvalidEvent("invalid_data", explain(error)) from error
+        raise InvalidEvent(Reason.INVALID_DATA, explain(error)) from error
+
+
+def from_row(fields: WireFields) -> Event:
+    """An archived event of its contract, with its envelope, which is the archive's own and is not checked again.
+
+    Raises InvalidEvent where the contract is gone or refuses the data.
+    """
+    envelope = Envelope.model_construct(
+        version=fields.version,
+        event_id=fields.event_id,
+        event_type=fields.event_type,
+        aggregate_type=fields.aggregate_type,
+        aggregate_id=fields.aggregate_id,
+        sequence=fields.sequence,
+        occurred_at=fields.occurred_at,
+        metadata=Metadata.model_construct(
+            correlation_id=fields.correlation_id, causation_id=fields.causation_id, user_id=fields.user_id
+        ),
+        data=decode_archived_json(fields.data),
+    )
+    try:
+        return contract_of(fields.event_type, fields.version).from_envelope(envelope)
+    except ValidationError as error:
+        detail = f"{fields.event_type} {fields.event_id}: {explain(error)}"
+        raise InvalidEvent(Reason.INVALID_DATA, detail) from error
 
 
 def explain(error: ValidationError) -> str:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic.alias_generators import to_camel
 
 from eventbus.contracts.exact_json import encode_json
+from eventbus.contracts.registry import register
+from eventbus.contracts.versions import routing_key
 
 ENVELOPE_VERSION = "1.0"
 
@@ -55,7 +57,6 @@ class Event(Contract):
     aggregate_field: ClassVar[str]
     aggregate_type: ClassVar[str]
     internal: ClassVar[bool]
-    registry: ClassVar["Registry"] = {}
 
     _envelope: Envelope | None = PrivateAttr(default=None)
 
@@ -76,16 +77,12 @@ class Event(Contract):
             raise TypeError(f"{cls.__name__}: aggregate={cls.aggregate_field!r} is not one of its fields.")
         cls.aggregate_type = kwargs.get("aggregate_type", cls.type.split(".")[0])
         cls.internal = kwargs.get("internal", False)
-        taken = cls.registry.setdefault((cls.type, cls.version), cls)
-        if taken is not cls:
-            raise TypeError(
-                f"{cls.type} {cls.version} is declared twice: {taken.__qualname__} has it. Raise the version."
-            )
+        register(cls)
 
     @classmethod
     def routing_key(cls) -> str:
         """`<event type>.v<major version>`: what queues bind to."""
-        return f"{cls.type}.v{cls.version.split('.')[0]}"
+        return routing_key(cls.type, cls.version)
 
     @property
     def aggregate_id(self) -> str:
@@ -109,7 +106,3 @@ class Event(Contract):
         event = cls.model_validate(envelope.data)
         event._envelope = envelope
         return event
-
-
-#: Contracts by type and version.
-Registry = dict[tuple[str, str], type[Event]]

@@ -11,9 +11,10 @@ from eventbus.errors import UnsafeJSON
 #: The largest power of ten that a number may have, either way.
 MAX_EXPONENT = 100
 
-# msgspec writes the digits as they are, never as a float.
-_encoder = msgspec.json.Encoder(decimal_format="number")
-encode_json = _encoder.encode
+#: Writes the digits as they are, never as a float.
+encode_json = msgspec.json.Encoder(decimal_format="number").encode
+#: Reads what the archive wrote out: quick, and trusting that nothing in it is meant to do harm.
+decode_archived_json = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def decode_json(body: bytes | str, *, unique_names: bool = False) -> Any:

@@ -25,6 +25,3 @@ class WireFields:
 #: What a query of the table `event`, called `e`, selects for WireFields(*row).
 WIRE_COLUMNS = """e.id, e.type, e.version, e.aggregate_type, e.aggregate_id, e.sequence, e.occurred_at,
        e.correlation_id, e.causation_id, e.user_id, e.data::text"""
-
-#: The routing key of a row of it: what `Event.routing_key` is of a contract.
-ROUTING_KEY = "e.type || '.v' || split_part(e.version, '.', 1)"

@@ -11,9 +11,10 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 from eventbus.conf import bus_settings
+from eventbus.errors import EventbusError
 
 
-class Unreadable(Exception):
+class UnreadablePayload(EventbusError):
     """None of the keys opens this payload."""
 
 
@@ -24,11 +25,11 @@ def encrypt(body: bytes) -> bytes:
 
 
 def decrypt(stored: bytes | memoryview) -> bytes:
-    """The body as it came. Raises Unreadable."""
+    """The body as it came. Raises UnreadablePayload."""
     try:
         return _fernet(_keys()).decrypt(urlsafe_b64encode(bytes(stored)))
     except InvalidToken:
-        raise Unreadable(
+        raise UnreadablePayload(
             "No key opens this payload. Add the key it was written with to the end of DEAD_LETTER_KEYS."
         ) from None
 

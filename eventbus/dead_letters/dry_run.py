@@ -10,8 +10,9 @@ from typing import Any
 from django.db import connection, transaction
 
 from eventbus.consumer import CONSUMERS
-from eventbus.dead_letters.crypto import Unreadable, decrypt
+from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
 from eventbus.dead_letters.models import DeadLetter
+from eventbus.errors import EventbusError
 from eventbus.recording.publish import RECORD
 from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
@@ -23,7 +24,7 @@ WRITES = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+(?!SET\b)(?:ONLY\s+)?
 OWN_TABLES = frozenset({"processed_event", "stream", "event", "outbox", "dead_letter", "replay_item"})
 
 
-class DryRunRefused(Exception):
+class DryRunRefused(EventbusError):
     """The handler can't be run without effect; the message says why."""
 
 
@@ -43,7 +44,7 @@ class DryRun:
 
 
 def dry_run(letter: DeadLetter) -> DryRun:
-    """Run the letter's consumer on it in a transaction that is rolled back. Raises NotTried."""
+    """Run the letter's consumer on it in a transaction that is rolled back. Raises DryRunRefused."""
     consumer = CONSUMERS.get(letter.consumer)
     if consumer is None:
         raise DryRunRefused(f"No consumer is called {letter.consumer} any more.")
@@ -53,7 +54,7 @@ def dry_run(letter: DeadLetter) -> DryRun:
         )
     try:
         body = decrypt(letter.body)
-    except Unreadable as error:
+    except UnreadablePayload as error:
         raise DryRunRefused(str(error)) from error
     trial = DryRun(letter.pk)
     recorder = _Recorder(trial)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from django.db import connection
 
-from eventbus.dead_letters.crypto import Unreadable, decrypt
+from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
 from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, DeadLetterReplay
 from eventbus.dead_letters.replays import outcomes
 
@@ -54,7 +54,7 @@ def payload(letter: DeadLetter | DeadLetterEdit) -> str:
     """The body as text for people: JSON with indents; what is not JSON, as it is. Never raises."""
     try:
         body = decrypt(letter.body)
-    except Unreadable as error:
+    except UnreadablePayload as error:
         return f"({error})"
     # Fractions pass through as marked text: an amount of 10.00 must not become 10.0 in an editor.
     mark = uuid4().hex

@@ -12,7 +12,7 @@ import structlog
 from eventbus.broker.publisher import Outgoing
 from eventbus.db.sql import fetch
 from eventbus.dead_letters import replays
-from eventbus.dead_letters.crypto import Unreadable, decrypt
+from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
 from eventbus.leases import LeasedDriver, RunRefused
 
 log = structlog.get_logger(__name__)
@@ -178,7 +178,7 @@ class DeadLetterReplayDriver(LeasedDriver):
             try:
                 window.append(as_message(consumer, replay_id, letter, decrypt(body), properties, headers, single_try))
                 items.append(item)
-            except Unreadable as error:
+            except UnreadablePayload as error:
                 fetch(FAIL, {"replay": replay_id, "letter": letter, "error": str(error)})
         arrived = self.publisher.send(window) if window else set()
         return [item for place, item in enumerate(items) if place not in arrived]

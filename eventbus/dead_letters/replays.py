@@ -72,12 +72,12 @@ def start_replay(
 
 
 def pause_replay(replay_id: UUID, *, by: str) -> None:
-    """Send nothing more until it is resumed. What was sent goes on. Raises Refused."""
+    """Send nothing more until it is resumed. What was sent goes on. Raises RunRefused."""
     _move(replay_id, [ReplayState.RUNNING], state=ReplayState.PAUSED, note=f"Paused by {by}.")
 
 
 def resume_replay(replay_id: UUID, *, by: str) -> None:
-    """Go on with what was not sent, again with one letter, then ten, then the rest. Raises Refused."""
+    """Go on with what was not sent, again with one letter, then ten, then the rest. Raises RunRefused."""
     with transaction.atomic(), connection.cursor() as cursor:
         _move(
             replay_id,
@@ -95,7 +95,7 @@ def resume_replay(replay_id: UUID, *, by: str) -> None:
 
 
 def cancel_replay(replay_id: UUID, *, by: str) -> None:
-    """End it: what was not sent is open again, what was sent runs its course. Raises Refused."""
+    """End it: what was not sent is open again, what was sent runs its course. Raises RunRefused."""
     with transaction.atomic():
         _move(
             replay_id,
@@ -111,14 +111,14 @@ def cancel_replay(replay_id: UUID, *, by: str) -> None:
 
 
 def stop_replay(replay_id: UUID, *, note: str) -> None:
-    """End it because too much of it failed: what was not sent is open again. It may be resumed. Raises Refused."""
+    """End it because too much of it failed: what was not sent is open again. It may be resumed. Raises RunRefused."""
     with transaction.atomic():
         _move(replay_id, [ReplayState.RUNNING], state=ReplayState.STOPPED, note=note, ended_at=timezone.now())
         release(replay_id)
 
 
 def finish_replay(replay_id: UUID) -> None:
-    """Every letter has its outcome. Raises Refused."""
+    """Every letter has its outcome. Raises RunRefused."""
     _move(replay_id, [ReplayState.RUNNING], state=ReplayState.DONE, note="", ended_at=timezone.now())
 
 

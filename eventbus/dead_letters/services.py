@@ -18,14 +18,14 @@ from eventbus.dead_letters.models import (
 )
 from eventbus.dead_letters.replays import start_replay
 from eventbus.dead_letters.selection import UNSETTLED, Selection
-from eventbus.errors import InvalidEvent
+from eventbus.errors import EventbusError, InvalidEvent
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.processing import read
 
 log = structlog.get_logger(__name__)
 
 
-class StillInvalid(Exception):
+class EditRefused(EventbusError):
     """The edited payload can't go; the message says why."""
 
 
@@ -83,29 +83,29 @@ def ordered_consumers() -> list[str]:
 
 
 def edit_and_replay(letter: DeadLetter, body: str, *, by: str) -> DeadLetterReplay:
-    """Send a mended payload in the letter's place. Its own body stays as it came. Raises NotMended."""
+    """Send a mended payload in the letter's place. Its own body stays as it came. Raises EditRefused."""
     event_id = check_edit(letter, body)
     with transaction.atomic():
         edit = DeadLetterEdit.objects.create(letter=letter, body=encrypt(body.encode()), edited_by=by)
         DeadLetter.objects.filter(pk=letter.pk, event_id=None).update(event_id=event_id)
         replay = start_replay(Selection(ids=[letter.pk]), by=by, edit=edit)
         if replay is None:
-            raise StillInvalid("The letter is not open any more: somebody replays or has settled it.")
+            raise EditRefused("The letter is not open any more: somebody replays or has settled it.")
     return replay
 
 
 def check_edit(letter: DeadLetter, body: str) -> UUID:
-    """The id of the event that the mended payload is. Raises NotMended where it is none that the consumer takes."""
+    """The id of the event that the mended payload is. Raises EditRefused where it is none that the consumer takes."""
     consumer = CONSUMERS.get(letter.consumer)
     if consumer is None:
-        raise StillInvalid(f"No consumer is called {letter.consumer} any more.")
+        raise EditRefused(f"No consumer is called {letter.consumer} any more.")
     try:
         event = read(consumer, Delivery(body))
     except InvalidEvent as error:
-        raise StillInvalid(str(error)) from error
+        raise EditRefused(str(error)) from error
     event_id = event.envelope.event_id
     if letter.event_id not in (None, event_id):
-        raise StillInvalid(f"eventId must stay {letter.event_id}: by it the consumer knows what it has handled.")
+        raise EditRefused(f"eventId must stay {letter.event_id}: by it the consumer knows what it has handled.")
     return event_id
 
 

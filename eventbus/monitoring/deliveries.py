@@ -11,7 +11,8 @@ from django.db import connection
 
 from eventbus.broker.message import to_message
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing
-from eventbus.contracts.rows import ROUTING_KEY, WIRE_COLUMNS, WireFields
+from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.ids import FROM_THE_START
 
 REPAIR_WINDOW = 500
@@ -88,7 +89,7 @@ def missing(limit: int, after: UUID = FROM_THE_START) -> list[Missing]:
 def repair(broker_url: str) -> Iterator[int]:
     """Send every missing event to the one consumer that misses it, from the archive; yields how many, by windows.
 
-    Whoever handled it meanwhile ignores it. Raises one of confirms.SEND_ERRORS; sending all again does no harm then.
+    Whoever handled it meanwhile ignores it. Raises one of SEND_ERRORS; sending all again does no harm then.
     """
     publisher = ConfirmingPublisher(broker_url)
     after = FROM_THE_START

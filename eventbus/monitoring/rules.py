@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from eventbus.monitoring.status import BusStatus
@@ -22,6 +22,8 @@ class Observation:
 
 #: The number per subject; what is left out counts as 0. None: it can't be measured now, and the states stay.
 Measure = Callable[[Observation], Mapping[str, float] | None]
+
+M = TypeVar("M", bound=Measure)
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ RULES: dict[str, Rule] = {}
 
 def alarm_rule(
     name: str, measures: str, *, threshold: float, advice: str, clear: float | None = None, evaluations: int = 1
-) -> Callable[[Measure], Measure]:
+) -> Callable[[M], M]:
     """Declare a rule over a function that measures. Raises ValueError on a wrong or repeated declaration."""
     below = threshold if clear is None else clear
     if below > threshold or evaluations < 1:
         raise ValueError(f"Alarm {name!r}: clear is at most the threshold, and evaluations at least 1.")
 
-    def declare(measure: Measure) -> Measure:
+    def declare(measure: M) -> M:
         if name in RULES:
             raise ValueError(f"The alarm {name!r} is declared twice. Pick another name.")
         RULES[name] = Rule(name, measures, threshold, below, evaluations, advice, measure)

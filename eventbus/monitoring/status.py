@@ -56,7 +56,7 @@ class BusStatus:
 
 
 def bus_status() -> BusStatus:
-    """Ask database and broker. Raises DatabaseError or one of confirms.BROKER_ERRORS when one does not answer."""
+    """Ask database and broker. Raises DatabaseError or one of BROKER_ERRORS when one does not answer."""
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
         outbox, held, oldest = cursor.fetchone() or (0, 0, 0.0)

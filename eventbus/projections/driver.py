@@ -16,12 +16,13 @@ from django.db import OperationalError, connection, transaction
 from eventbus.consumer import Consumer
 from eventbus.db.locks import AdvisoryLock
 from eventbus.db.sql import fetch, quoted
+from eventbus.errors import EventbusError
 from eventbus.failpoints import failpoint
 from eventbus.ids import first_id_at
 from eventbus.projections.comparing import Differences, compare
 from eventbus.projections.feeding import Progress, look_through, take_rest
 from eventbus.projections.reading import notes_of
-from eventbus.projections.shadow_tables import Refused, ShadowTables, old_tables, rebuilt_tables
+from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables, old_tables, rebuilt_tables
 from eventbus.projections.tables import exchange, execute
 from eventbus.worker import pause
 from eventbus.worker.failures import is_momentary
@@ -52,7 +53,7 @@ _START_OVER = (
 )
 
 
-class Busy(Exception):
+class ProjectionBusy(EventbusError):
     """The consumer's runs, or readers of its tables, left no moment for the exchange."""
 
 
@@ -66,10 +67,10 @@ class Exchanged:
 
 @contextmanager
 def only_one(consumer: Consumer) -> Iterator[None]:
-    """One rebuild of a consumer at a time. Raises Refused where another one runs."""
+    """One rebuild of a consumer at a time. Raises RebuildRefused where another one runs."""
     key = f"{AdvisoryLock.REBUILD}, hashtext(%s)"
     if fetch(f"SELECT pg_try_advisory_lock({key})", [consumer.name]) != [(True,)]:
-        raise Refused(f"Another rebuild of {consumer.name} is running. Wait for its end.")
+        raise RebuildRefused(f"Another rebuild of {consumer.name} is running. Wait for its end.")
     try:
         yield
     finally:
@@ -90,14 +91,17 @@ def begin(consumer: Consumer) -> tuple[ShadowTables, bool]:
 
 
 def catch_up(copy: ShadowTables, progress: Progress) -> None:
-    """Take in what the archive has, until little is left. Raises HandlerFailed and Refused."""
+    """Take in what the archive has, until little is left. Raises HandlerFailed and RebuildRefused."""
     while look_through(copy, progress) > LITTLE:
         pass
     execute(*(f"ANALYZE {quoted(copy.schema, table)}" for table in copy.consumer.tables))
 
 
 def swap(copy: ShadowTables, progress: Progress) -> Exchanged:
-    """Put the copy's tables in the place of the live ones, which are kept in `old_…`. Raises Busy with nothing done."""
+    """Put the copy's tables in the place of the live ones, which are kept in `old_…`.
+
+    Raises ProjectionBusy with nothing done.
+    """
 
     def attempt(patience: int) -> Exchanged:
         catch_up(copy, progress)
@@ -109,7 +113,7 @@ def swap(copy: ShadowTables, progress: Progress) -> Exchanged:
 
 
 def differences(copy: ShadowTables, show: int, progress: Progress) -> list[Differences]:
-    """Compare the live tables with the copy, both as of one moment. Raises Busy."""
+    """Compare the live tables with the copy, both as of one moment. Raises ProjectionBusy."""
 
     def attempt(patience: int) -> list[Differences]:
         catch_up(copy, progress)
@@ -127,12 +131,14 @@ def differences(copy: ShadowTables, show: int, progress: Progress) -> list[Diffe
 
 
 def way_back(consumer: Consumer) -> ShadowTables:
-    """The tables that the last exchange replaced. Raises Refused where there are none that fit."""
+    """The tables that the last exchange replaced. Raises RebuildRefused where there are none that fit."""
     copy = old_tables(consumer)
     if not copy.exists:
-        raise Refused(f"There is no way back: {copy.schema} does not exist. A rebuild makes it, --drop-old removes it.")
+        raise RebuildRefused(
+            f"There is no way back: {copy.schema} does not exist. A rebuild makes it, --drop-old removes it."
+        )
     if not copy.fits():
-        raise Refused(f"There is no way back: the tables have other columns now than those in {copy.schema}.")
+        raise RebuildRefused(f"There is no way back: the tables have other columns now than those in {copy.schema}.")
     return copy
 
 
@@ -170,7 +176,7 @@ def _patiently(consumer: Consumer, attempt: Callable[[int], T]) -> T:
             if not is_momentary(error):
                 raise
             sleep(random.uniform(0.5, 1.0) * 2)
-    raise Busy(
+    raise ProjectionBusy(
         f"{consumer.name} or readers of its tables left no moment for the exchange, in {TRIES} tries. Nothing is lost: "
         "look for long queries in pg_stat_activity, and run it again."
     )

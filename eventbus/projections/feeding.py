@@ -9,10 +9,11 @@ from django.db import DatabaseError, transaction
 
 from eventbus.contracts.event import Event
 from eventbus.db.sql import fetch
+from eventbus.errors import EventbusError
 from eventbus.failpoints import failpoint
 from eventbus.ids import FROM_THE_START
 from eventbus.projections.reading import ARCHIVE, LEFT_OUT, NAMED, Window, missing, next_window, notes_of
-from eventbus.projections.shadow_tables import Refused, ShadowTables
+from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables
 from eventbus.recording.publish import publishing_refused
 from eventbus.worker import inbox
 from eventbus.worker.failures import is_momentary, is_outage
@@ -50,14 +51,14 @@ WHERE schemaname <> %s AND n_tup_ins + n_tup_upd + n_tup_del > 0
 Progress = Callable[[int], None]
 
 
-class HandlerFailed(Exception):
+class HandlerFailed(EventbusError):
     """The handler can't take an event of the archive; the message names it and the error."""
 
 
 def look_through(copy: ShadowTables, progress: Progress) -> int:
     """Take in all that the archive has and the copy lacks, each window a commit; returns how many that were.
 
-    A look that was interrupted goes on where it was. Raises HandlerFailed and Refused.
+    A look that was interrupted goes on where it was. Raises HandlerFailed and RebuildRefused.
     """
     ((after, sure_until),) = fetch(_named(copy, "SELECT after_id, sure_until FROM {state}"))
     if sure_until is None or after == FROM_THE_START:
@@ -103,7 +104,7 @@ def take_rest(copy: ShadowTables, after: UUID) -> None:
 
 
 def take_in(copy: ShadowTables, window: Window) -> None:
-    """Let the handler fill the copy with what is due, and note all. Raises HandlerFailed and Refused."""
+    """Let the handler fill the copy with what is due, and note all. Raises HandlerFailed and RebuildRefused."""
     if window.due:
         _handle(copy, window.due)
         envelopes = [event.envelope for event in window.due]
@@ -130,7 +131,7 @@ def _handle(copy: ShadowTables, events: list[Event]) -> None:
                 ) from error
     elsewhere = [table for table, writes in fetch(_WRITES, [copy.schema]) if writes != before.get(table, 0)]
     if elsewhere:
-        raise Refused(
+        raise RebuildRefused(
             f"{consumer.name} also writes to {', '.join(elsewhere)}, and a rebuild would do that again. Name in "
             "tables=[…] all tables that it fills, write to them without a schema before the name, and leave any "
             "other effect to another consumer."

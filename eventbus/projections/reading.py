@@ -7,20 +7,15 @@ hold at the same moment.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from pydantic import ValidationError
-
 from eventbus.consumer import Consumer
-from eventbus.contracts.codec import explain
-from eventbus.contracts.event import Envelope, Event, Metadata
-from eventbus.contracts.registry import contract_of
-from eventbus.contracts.rows import ROUTING_KEY, WireFields
+from eventbus.contracts.codec import from_row
+from eventbus.contracts.event import Event
+from eventbus.contracts.rows import WireFields
+from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.sql import fetch
-from eventbus.errors import InvalidEvent
 from eventbus.projections.shadow_tables import ShadowTables
 
 IS_MINE = f"e.type = ANY(%(types)s) AND {ROUTING_KEY} = ANY(%(keys)s)"
@@ -67,9 +62,6 @@ JOIN event e ON e.aggregate_id = t.key AND e.aggregate_type = t.kind
             AND e.sequence > coalesce(r.sequence, 0) AND e.sequence <= t.upto
 WHERE e.type = ANY(%(types)s)
 """
-
-#: As `contracts.decode` reads numbers: money keeps its digits.
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 @dataclass
@@ -121,33 +113,9 @@ def _read(copy: ShadowTables, source: str, order: str, params: dict[str, Any]) -
         if fields[-1] is None:
             window.left_out.append(fields[0])
         else:
-            window.due.append(read_archived(WireFields(*fields)))
+            window.due.append(from_row(WireFields(*fields)))
             window.done.append(is_done)
     return window
-
-
-def read_archived(fields: WireFields) -> Event:
-    """An archived event by its contract. The envelope is the archive's own, and is not checked again.
-
-    Raises InvalidEvent where the contract is gone or refuses the data.
-    """
-    envelope = Envelope.model_construct(
-        version=fields.version,
-        event_id=fields.event_id,
-        event_type=fields.event_type,
-        aggregate_type=fields.aggregate_type,
-        aggregate_id=fields.aggregate_id,
-        sequence=fields.sequence,
-        occurred_at=fields.occurred_at,
-        metadata=Metadata.model_construct(
-            correlation_id=fields.correlation_id, causation_id=fields.causation_id, user_id=fields.user_id
-        ),
-        data=_decode(fields.data),
-    )
-    try:
-        return contract_of(fields.event_type, fields.version).from_envelope(envelope)
-    except ValidationError as error:
-        raise InvalidEvent("invalid_data", f"{fields.event_type} {fields.event_id}: {explain(error)}") from error
 
 
 def subscribed(consumer: Consumer) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from django.db import transaction
 from eventbus.conf import bus_settings
 from eventbus.consumer import Consumer
 from eventbus.db.sql import fetch, quoted
+from eventbus.errors import EventbusError
 from eventbus.projections.tables import columns, create_like, execute, oid, stays_behind
 
 #: What PostgreSQL cuts a name at, less what `exchange` appends.
@@ -36,7 +37,7 @@ CREATE TABLE {schema}.rebuild_state (
 """
 
 
-class Refused(Exception):
+class RebuildRefused(EventbusError):
     """The request makes no sense as things are; the message says what to do."""
 
 
@@ -54,10 +55,10 @@ class ShadowTables:
         return bool(found)
 
     def create(self) -> None:
-        """Make it, empty. Raises Refused where the live tables have what a copy could not take over."""
+        """Make it, empty. Raises RebuildRefused where the live tables have what a copy could not take over."""
         lost = stays_behind(self.live, self.consumer.tables)
         if lost:
-            raise Refused(
+            raise RebuildRefused(
                 f"A rebuilt table would lose {'; '.join(lost)}. Remove it from the projection's tables first."
             )
         with transaction.atomic():
@@ -127,17 +128,17 @@ def old_tables(consumer: Consumer) -> ShadowTables:
 
 def _shadow(consumer: Consumer, kind: str) -> ShadowTables:
     if not consumer.tables:
-        raise Refused(
+        raise RebuildRefused(
             f"{consumer.name} is no projection: declare consumer(…, tables=[Model…]) with the tables that hold "
             "nothing but what its handler makes of its events."
         )
     schema = f"{kind}_{consumer.name.replace('.', '_')}"
     if len(schema) > LONGEST_NAME:
-        raise Refused(f"{schema} is too long for the name of a schema: at most {LONGEST_NAME} characters.")
+        raise RebuildRefused(f"{schema} is too long for the name of a schema: at most {LONGEST_NAME} characters.")
     ((live,),) = fetch("SELECT current_schema()")
     if missing := [table for table in consumer.tables if oid(live, table) is None]:
-        raise Refused(f"There is no table {', '.join(missing)} in the schema {live}: run manage.py migrate.")
+        raise RebuildRefused(f"There is no table {', '.join(missing)} in the schema {live}: run manage.py migrate.")
     found = ShadowTables(consumer, schema, live)
     if found.exists and fetch(f"SELECT consumer FROM {found.notes('state')}") != [(consumer.name,)]:
-        raise Refused(f"The schema {schema} belongs to another consumer of a like name: drop that one first.")
+        raise RebuildRefused(f"The schema {schema} belongs to another consumer of a like name: drop that one first.")
     return found

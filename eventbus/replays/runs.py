@@ -13,7 +13,7 @@ from eventbus.ids import FROM_THE_START, new_id
 from eventbus.leases import move_run
 from eventbus.replays import windows
 from eventbus.replays.models import ArchiveReplay, RunState
-from eventbus.replays.selection import Selection, WrongSelection
+from eventbus.replays.selection import Selection, SelectionError
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Plan:
 
 
 def consumer_named(name: str, *, side_effects: str = "") -> Consumer:
-    """The consumer to send to. Raises WrongSelection where there is none, or where its effects need a word more."""
+    """The consumer to send to. Raises SelectionError where there is none, or where its effects need a word more."""
     consumer = CONSUMERS.get(name)
     if consumer is None:
-        raise WrongSelection(f"No consumer is called {name}. There are: {', '.join(sorted(CONSUMERS))}.")
+        raise SelectionError(f"No consumer is called {name}. There are: {', '.join(sorted(CONSUMERS))}.")
     if consumer.side_effects and side_effects != name:
-        raise WrongSelection(
+        raise SelectionError(
             f"{name} reaches outside the database, such as by mail: what it did long ago it would do now. If that is "
             f"what you want, say --side-effects {name}."
         )
@@ -68,7 +68,7 @@ def consumer_named(name: str, *, side_effects: str = "") -> Consumer:
 
 
 def plan_replay(consumer: Consumer, selection: Selection) -> Plan:
-    """Count what a replay would send now. Raises WrongSelection."""
+    """Count what a replay would send now. Raises SelectionError."""
     keys = selection.routing_keys(consumer)
     newest = windows.newest()
     if newest is None:
@@ -118,23 +118,23 @@ def start_backfill(consumer: Consumer, keys: Sequence[str]) -> ArchiveReplay | N
 
 
 def pause_replay(replay_id: UUID, *, by: str) -> None:
-    """Send nothing more until it is resumed. Raises Refused."""
+    """Send nothing more until it is resumed. Raises RunRefused."""
     _move(replay_id, [RunState.RUNNING], state=RunState.PAUSED, note=f"Paused by {by}.")
 
 
 def resume_replay(replay_id: UUID, *, by: str) -> None:
-    """Go on where it stopped. Raises Refused."""
+    """Go on where it stopped. Raises RunRefused."""
     _move(replay_id, [RunState.PAUSED], state=RunState.RUNNING, note=f"Resumed by {by}.")
 
 
 def cancel_replay(replay_id: UUID, *, by: str) -> None:
-    """End it. What was sent runs its course. Raises Refused."""
+    """End it. What was sent runs its course. Raises RunRefused."""
     allowed = [RunState.RUNNING, RunState.PAUSED]
     _move(replay_id, allowed, state=RunState.CANCELLED, note=f"Cancelled by {by}.", ended_at=timezone.now())
 
 
 def finish_replay(replay_id: UUID) -> None:
-    """The end of the frozen set is reached. Raises Refused."""
+    """The end of the frozen set is reached. Raises RunRefused."""
     _move(replay_id, [RunState.RUNNING], state=RunState.DONE, note="", ended_at=timezone.now())
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from eventbus.consumer import Consumer
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
+from eventbus.errors import EventbusError
 from eventbus.ids import FROM_THE_START, first_id_at
 
 
-class WrongSelection(Exception):
+class SelectionError(EventbusError):
     """The filters make no sense for this consumer; the message says why."""
 
 
@@ -29,13 +30,13 @@ class Selection:
     correlation_id: str = ""
 
     def routing_keys(self, consumer: Consumer) -> list[str]:
-        """What the consumer listens to, of the types chosen. Raises WrongSelection for a type that it doesn't."""
+        """What the consumer listens to, of the types chosen. Raises SelectionError for a type that it doesn't."""
         heard = {contract.type for contract in consumer.on}
         if strange := [kind for kind in self.types if kind not in heard]:
-            known = {contract.type for contract in Event.registry.values()}
+            known = {contract.type for contract in CONTRACTS.values()}
             missing = [kind for kind in strange if kind not in known]
             why = f"No event is called {', '.join(missing)}." if missing else ""
-            raise WrongSelection(
+            raise SelectionError(
                 f"{consumer.name} does not listen to {', '.join(strange)}. {why} It listens to "
                 f"{', '.join(sorted(heard))}.".replace("  ", " ")
             )

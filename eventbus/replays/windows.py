@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from eventbus.contracts.rows import ROUTING_KEY, WIRE_COLUMNS, WireFields
+from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.sql import fetch
 
 #: Rows that one window looks at, whatever few of them it wants: a rare type must not make one statement run for long.

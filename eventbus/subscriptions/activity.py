@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
 
-from eventbus.contracts.rows import ROUTING_KEY
+from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.ids import first_id_at
 
 #: Where the first look begins.

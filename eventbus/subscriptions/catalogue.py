@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from eventbus.conf import bus_settings
 from eventbus.consumer import CONSUMERS, Consumer
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
+from eventbus.contracts.versions import event_type_of
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.replays.models import ArchiveReplay
 from eventbus.subscriptions.models import Subscription
@@ -147,7 +148,7 @@ def consumer_entries(event_type: str = "") -> list[ConsumerEntry]:
     for name in sorted({*CONSUMERS, *known}):
         declared = CONSUMERS.get(name)
         keys = declared.routing_keys if declared else _keys_of(name)
-        if event_type and not any(key.rpartition(".v")[0] == event_type for key in keys):
+        if event_type and event_type not in map(event_type_of, keys):
             continue
         result.append(ConsumerEntry(name, declared, keys, known.get(name), letters.get(name, 0), fills.get(name)))
     return result
@@ -155,7 +156,7 @@ def consumer_entries(event_type: str = "") -> list[ConsumerEntry]:
 
 def contract_entries(event_type: str = "") -> list[ContractEntry]:
     """Every contract, by its major version, and who listens to it."""
-    contracts = {contract.routing_key(): contract for contract in Event.registry.values()}
+    contracts = {contract.routing_key(): contract for contract in CONTRACTS.values()}
     return [
         ContractEntry(contract.type, key, contract.internal, tuple(_names_of(key)))
         for key, contract in sorted(contracts.items())

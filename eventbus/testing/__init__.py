@@ -14,6 +14,7 @@ from eventbus.testing.bus import (
     prune_this_month,
     published,
 )
+from eventbus.testing.waiting import wait_until
 from eventbus.worker.models import ProcessedEvent
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "prune_before",
     "prune_this_month",
     "published",
+    "wait_until",
 ]

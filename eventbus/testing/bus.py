@@ -12,9 +12,8 @@ from eventbus.archive.models import ArchivedEvent
 from eventbus.archive.partitions import month_start
 from eventbus.conf import bus_settings
 from eventbus.consumer import Consumer
-from eventbus.contracts.codec import decode, encode_envelope
+from eventbus.contracts.codec import decode, encode_envelope, from_row
 from eventbus.contracts.event import Event
-from eventbus.contracts.exact_json import encode_json
 from eventbus.contracts.rows import WireFields
 from eventbus.ids import new_id
 from eventbus.relay.models import Outbox
@@ -104,17 +103,4 @@ def prune_before(moment: datetime) -> list[retention.Month]:
 
 def from_archive(row: ArchivedEvent) -> Event:
     """An archived event as a consumer sees it."""
-    fields = WireFields(
-        event_id=row.id,
-        event_type=row.type,
-        version=row.version,
-        aggregate_type=row.aggregate_type,
-        aggregate_id=row.aggregate_id,
-        sequence=row.sequence,
-        occurred_at=row.occurred_at,
-        correlation_id=row.correlation_id,
-        causation_id=row.causation_id,
-        user_id=row.user_id,
-        data=encode_json(row.data).decode(),
-    )
-    return decode(encode_envelope(fields))
+    return from_row(row.wire_fields)

@@ -10,7 +10,7 @@ from django.test.utils import isolate_apps
 
 from eventbus.archive.models import ArchivedEvent as Archived
 from eventbus.consumer import CONSUMERS, Consumer, consumer
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
 from eventbus.subscriptions.models import Subscription
@@ -76,7 +76,7 @@ def add(event: ParcelSent) -> None:
     also.get("do", nothing_more)(event)
 
 
-with patch.dict(Event.registry), patch.dict(CONSUMERS):
+with patch.dict(CONTRACTS), patch.dict(CONSUMERS):
 
     @consumer("parcel.fill_shelves", on=[ParcelSent], tables=[Shelf], time_limit=5)
     def fill_shelves(event: ParcelSent) -> None:

@@ -13,7 +13,7 @@ from eventbus.broker.publisher import Outgoing
 from eventbus.broker.topology import DEAD, JITTER, wait_exchange
 from eventbus.conf import bus_settings
 from eventbus.consumer import LADDER, Consumer
-from eventbus.errors import InvalidEvent, PermanentFailure, Reason, RetryAfter
+from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, Reason, RetryAfter
 from eventbus.worker.code_place import place_of
 from eventbus.worker.delivery import PASSED_ON, Delivery
 from eventbus.worker.ordering import BlockedByEarlier
@@ -39,7 +39,7 @@ MAX_HEADER_CHARS = 8_000
 FIRST_ATTEMPTS, LAST_ATTEMPTS, MAX_ATTEMPT_CHARS = 10, 10, 200
 
 
-class PoisonMessage(Exception):
+class PoisonMessage(EventbusError):
     """The delivery came back too often without anybody hearing why."""
 
 

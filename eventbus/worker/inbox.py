@@ -65,7 +65,7 @@ def _process_as_they_come(consumer: Consumer, arrivals: Sequence[Arrival]) -> in
 
 
 def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
-    """Handle what is due in the arrivals' aggregates; raises EarlierFailed where it is not an arrival that fails."""
+    """Handle what is due in the arrivals' aggregates; raises BlockedByEarlier where it is not an arrival that fails."""
     if consumer.tables:
         pause.wait_while_paused(consumer.name)
     plan = ordering.plan(consumer, [arrival.event for arrival in arrivals])

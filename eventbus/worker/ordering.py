@@ -13,10 +13,11 @@ from uuid import UUID
 from django.db import connection
 
 from eventbus.consumer import Consumer
-from eventbus.contracts.codec import decode, encode_envelope
+from eventbus.contracts.codec import from_row
 from eventbus.contracts.event import Envelope, Event
-from eventbus.contracts.rows import ROUTING_KEY, WIRE_COLUMNS, WireFields
-from eventbus.errors import InvalidEvent
+from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.contracts.versions import ROUTING_KEY
+from eventbus.errors import EventbusError, InvalidEvent
 
 # Sorted, so that two batches with the same aggregates cannot deadlock.
 OPEN = """
@@ -54,7 +55,7 @@ ON CONFLICT (event_id, consumer) DO UPDATE SET outcome = 'waiting' WHERE noted.o
 Aggregate = tuple[str, str]
 
 
-class BlockedByEarlier(Exception):
+class BlockedByEarlier(EventbusError):
     """An earlier event of the aggregate failed, not the one that was delivered: that one waits and uses no attempt."""
 
 
@@ -155,6 +156,6 @@ def _backlog(
 
 def _read(fields: WireFields) -> Event:
     try:
-        return decode(encode_envelope(fields))
+        return from_row(fields)
     except InvalidEvent as error:
         raise BlockedByEarlier(f"{fields.event_id}: {error}") from error

@@ -22,7 +22,7 @@ from eventbus.conf import bus_settings
 from eventbus.consumer import Consumer
 from eventbus.contracts.codec import decode
 from eventbus.contracts.event import Event
-from eventbus.errors import InvalidEvent
+from eventbus.errors import EventbusError, InvalidEvent, Reason
 from eventbus.recording.context import handling
 from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
@@ -46,11 +46,11 @@ MOMENTARY_RUNS = 3
 SEND_TRIES = 5
 
 
-class BatchFailed(Exception):
+class BatchFailed(EventbusError):
     """Something in a batch failed and nothing of it was done: its deliveries have to run one by one."""
 
 
-class Settled(Exception):
+class Settled(EventbusError):
     """The delivery failed, and the broker has confirmed where it is now.
 
     Made of what went wrong, as text, and of whether that may lie at something the handler needs, not at the event.
@@ -144,7 +144,7 @@ def read(consumer: Consumer, delivery: Delivery) -> Event:
     event = decode(delivery.body)
     if event.routing_key() not in consumer.routing_keys:
         raise InvalidEvent(
-            "not_subscribed",
+            Reason.NOT_SUBSCRIBED,
             f"{consumer.name} listens to {', '.join(consumer.routing_keys)}, not {event.routing_key()}.",
         )
     return event
@@ -181,7 +181,7 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
     """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind."""
     if isinstance(what, GiveUp):
-        return what.reason in ("exhausted", "expired")
+        return what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
     return not isinstance(error, BlockedByEarlier)
 
 

@@ -32,7 +32,7 @@ class ConsumerTask(Task):
 def make_task(consumer: Consumer) -> Any:
     """The Celery task that runs a consumer's deliveries in a pool process."""
 
-    @shared_task(name=consumer.name, base=ConsumerTask, time_limit=consumer.time_limit + 5)
+    @shared_task(name=consumer.name, base=ConsumerTask, time_limit=consumer.killed_after)
     def run(deliveries: Sequence[Delivery], put_back: bool = False) -> dict[str, int]:
         try:
             if put_back:

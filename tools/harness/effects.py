@@ -24,7 +24,7 @@ from uuid import UUID
 
 import psycopg
 
-from eventbus.contracts.rows import ROUTING_KEY
+from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.ids import FROM_THE_START
 from eventbus.monitoring import deliveries
 from script._lib.waiting import wait_until

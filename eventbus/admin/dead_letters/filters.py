@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from eventbus.consumer import CONSUMERS
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup
 from eventbus.errors import Reason
 
@@ -50,7 +50,7 @@ class ByType(Choice):
     parameter_name = "event_type"
 
     def known(self) -> list[str]:
-        return sorted({event_type for event_type, _ in Event.registry})
+        return sorted({event_type for event_type, _ in CONTRACTS})
 
 
 class ByAge(admin.SimpleListFilter):

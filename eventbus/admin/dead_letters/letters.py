@@ -165,7 +165,7 @@ class LetterAdmin(LetterTools):
                     self.log_change(request, letter, "Edited and replayed.")
                     return redirect("admin:eventbus_deadletterreplay_change", replay.pk)
                 changes = queries.changes(queries.payload(letter), body, person(request)) or "(nothing is changed)"
-            except services.StillInvalid as error:
+            except services.EditRefused as error:
                 form.add_error("body", str(error))
         return self.page(request, "edit", f"Edit and replay {letter}", letter=letter, form=form, changes=changes)
 

@@ -7,8 +7,8 @@ from django.urls import reverse
 
 from eventbus.consumer import consumer
 from eventbus.replays.models import ArchiveReplay
-from eventbus.replays.tests.test_replays import handled, happened, start
 from eventbus.subscriptions.noting import note_subscriptions
+from eventbus.tests.builders import archive_replay, handled, happened
 from eventbus.tests.samples import ParcelSent, track
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,7 @@ def page(name: str, *args: object) -> str:
 
 def test_the_list_shows_how_far_each_is() -> None:
     happened(3)
-    replay = start()
+    replay = archive_replay()
     ArchiveReplay.objects.update(sent=2)
     shown = staff("view_archivereplay").get(page("archivereplay_changelist")).content.decode()
     assert "2 of 3" in shown
@@ -72,7 +72,7 @@ def test_it_says_what_makes_no_sense() -> None:
 
 def test_it_is_paused_resumed_and_cancelled_by_post() -> None:
     happened(1)
-    pk = start().pk
+    pk = archive_replay().pk
     ada = staff("view_archivereplay", "replay_events")
     for verb, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         assert ada.get(page(f"archivereplay_{verb}", pk)).status_code == 405
@@ -85,7 +85,7 @@ def test_it_is_paused_resumed_and_cancelled_by_post() -> None:
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "start"])
 def test_each_needs_the_permission(verb: str) -> None:
     happened(1)
-    args: list[UUID] = [] if verb == "start" else [start().pk]
+    args: list[UUID] = [] if verb == "start" else [archive_replay().pk]
     assert staff("view_archivereplay").post(page(f"archivereplay_{verb}", *args)).status_code == 403
 
 

@@ -1,14 +1,14 @@
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
 
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, DeadLetterReplay, DeadLetterReplayItem
 from eventbus.dead_letters.store import ingest
-from eventbus.dead_letters.tests.test_services import parcel, stored
-from eventbus.dead_letters.tests.test_store import letter
+from eventbus.tests.builders import dead_letter, dead_message, parcel
 
 pytestmark = pytest.mark.django_db
 
@@ -28,25 +28,26 @@ def page(name: str, *args: object) -> str:
 
 
 def test_groups_come_first_and_say_how_many_are_open() -> None:
-    stored(error="look at me")
+    dead_letter(error="look at me")
     shown = staff().get(page("deadlettergroup_changelist")).content.decode()
     assert "look at me" in shown
     assert "ValueError in parcel.track" in shown
 
 
 def test_the_number_of_queries_does_not_grow_with_the_groups(
-    django_assert_max_num_queries: Callable[..., object],
+    django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     for number in range(20):
-        ingest([letter(**{"x-error-place": f"place {number}"})])
+        place: dict[str, Any] = {"x-error-place": f"place {number}"}
+        ingest([dead_message(**place)])
     assert DeadLetterGroup.objects.count() == 20
     client = staff()
-    with django_assert_max_num_queries(12):  # type: ignore[attr-defined]
+    with django_assert_max_num_queries(12):
         client.get(page("deadlettergroup_changelist"))
 
 
 def test_a_payload_is_for_those_who_may_read_it() -> None:
-    one = stored(parcel("secret-parcel"))
+    one = dead_letter(parcel("secret-parcel"))
     DeadLetter.objects.update(aggregate_id="")
     hidden = staff().get(page("deadletter_change", one.pk)).content.decode()
     assert "raise ValueError(message)" in hidden
@@ -57,7 +58,7 @@ def test_a_payload_is_for_those_who_may_read_it() -> None:
 
 @pytest.mark.parametrize("name", ["replay", "discard", "try"])
 def test_a_letter_is_changed_by_post_only(name: str) -> None:
-    one = stored()
+    one = dead_letter()
     client = staff("replay_dead_letter", "discard_dead_letter")
     assert client.get(page(f"deadletter_{name}", one.pk)).status_code == 405
 
@@ -77,7 +78,7 @@ def test_a_letter_is_changed_by_post_only(name: str) -> None:
     ],
 )
 def test_each_action_needs_its_permission(model: str, name: str) -> None:
-    one = stored()
+    one = dead_letter()
     pk = one.pk if model == "deadletter" else one.group_id
     answer = staff().post(page(f"{model}_{name}", pk), {"confirmed": "yes", "reason": "x", "threshold": 50})
     assert answer.status_code == 403
@@ -86,14 +87,14 @@ def test_each_action_needs_its_permission(model: str, name: str) -> None:
 
 
 def test_a_post_without_csrf_token_is_refused() -> None:
-    one = stored()
+    one = dead_letter()
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_superuser("root"))
     assert client.post(page("deadletter_replay", one.pk), {"confirmed": "yes", "threshold": 50}).status_code == 403
 
 
 def test_a_replay_asks_first_then_starts() -> None:
-    one = stored()
+    one = dead_letter()
     client = staff("replay_dead_letter")
     asked = client.post(page("deadletter_replay", one.pk))
     assert "<strong>1</strong> open letter" in asked.content.decode()
@@ -106,7 +107,7 @@ def test_a_replay_asks_first_then_starts() -> None:
 
 
 def test_a_discard_wants_a_reason() -> None:
-    one = stored()
+    one = dead_letter()
     client = staff("discard_dead_letter")
     client.post(page("deadletter_discard", one.pk), {"confirmed": "yes", "reason": ""})
     one.refresh_from_db()
@@ -117,8 +118,8 @@ def test_a_discard_wants_a_reason() -> None:
 
 
 def test_whole_groups_are_replayed_from_the_list() -> None:
-    group = stored().group
-    stored()
+    group = dead_letter().group
+    dead_letter()
     client = staff("replay_dead_letter")
     chosen = {"action": "replay_groups", "_selected_action": group.pk}
     asked = client.post(page("deadlettergroup_changelist"), chosen).content.decode()
@@ -128,7 +129,7 @@ def test_whole_groups_are_replayed_from_the_list() -> None:
 
 
 def test_letters_are_chosen_across_pages() -> None:
-    ingest([letter() for _ in range(60)])
+    ingest([dead_message() for _ in range(60)])
     client = staff("discard_dead_letter")
     chosen = {
         "action": "discard_letters",
@@ -140,7 +141,7 @@ def test_letters_are_chosen_across_pages() -> None:
 
 
 def test_a_replay_is_paused_resumed_and_cancelled() -> None:
-    one = stored()
+    one = dead_letter()
     client = staff("replay_dead_letter")
     client.post(page("deadletter_replay", one.pk), {"confirmed": "yes", "threshold": 50})
     replay = DeadLetterReplay.objects.get()
@@ -153,7 +154,7 @@ def test_a_replay_is_paused_resumed_and_cancelled() -> None:
 
 def test_an_edit_shows_the_difference_then_goes_and_is_kept() -> None:
     body = parcel("bad-1")
-    one = stored(body)
+    one = dead_letter(body)
     client = staff("edit_dead_letter", "view_dead_letter_payload")
     mended = body.decode().replace("bad-1", "good-1")
     refused = client.post(page("deadletter_edit", one.pk), {"body": mended.replace('"good-1"', "1", 2)})
@@ -171,7 +172,7 @@ def test_an_edit_shows_the_difference_then_goes_and_is_kept() -> None:
 
 
 def test_trying_needs_no_confirmation_and_changes_nothing() -> None:
-    one = stored(parcel())
+    one = dead_letter(parcel())
     shown = staff("replay_dead_letter").post(page("deadletter_try", one.pk)).content.decode()
     assert "would publish <strong>parcel.tracked</strong>" in shown
     one.refresh_from_db()
@@ -179,7 +180,7 @@ def test_trying_needs_no_confirmation_and_changes_nothing() -> None:
 
 
 def test_a_group_is_resolved_noted_and_opened_again() -> None:
-    group = stored().group
+    group = dead_letter().group
     client = staff("resolve_dead_letter_group")
     client.post(page("deadlettergroup_note", group.pk), {"note": "see the runbook"})
     client.post(page("deadlettergroup_resolve", group.pk))
@@ -191,13 +192,13 @@ def test_a_group_is_resolved_noted_and_opened_again() -> None:
 
 
 def test_a_script_in_a_payload_is_only_text() -> None:
-    one = stored(b"<script>alert(1)</script>", error="<script>alert(2)</script>")
+    one = dead_letter(b"<script>alert(1)</script>", error="<script>alert(2)</script>")
     shown = staff("view_dead_letter_payload").get(page("deadletter_change", one.pk)).content.decode()
     assert "<script>alert" not in shown
 
 
 @pytest.mark.parametrize("search", ["p-1", "c-9", "nonsense", "' OR 1=1"])
 def test_letters_are_searched_by_whole_ids(search: str) -> None:
-    stored(parcel())
+    dead_letter(parcel())
     answer = staff().get(page("deadletter_changelist"), {"q": search})
     assert ("1 dead letter" in answer.content.decode()) is (search == "p-1")

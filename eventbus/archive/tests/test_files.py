@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,6 @@ from eventbus.archive import import_
 from eventbus.archive.export import Chosen
 from eventbus.archive.models import ArchivedEvent, StreamCut
 from eventbus.archive.partitions import month_start, months
-from eventbus.archive.tests.test_retention import NOW, publish_at
 from eventbus.contracts.codec import decode
 from eventbus.ids import first_id_at, new_id
 from eventbus.monitoring.bus_invariants import gaps_in_streams
@@ -28,9 +27,12 @@ from eventbus.recording.models import Stream
 from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
 from eventbus.testing.bus import delivered, empty_bus, on_the_wire, prune_this_month
+from eventbus.tests.builders import publish_at
 from eventbus.tests.samples import Line, ParcelSent, ParcelTracked, ParcelWeighed
 
 pytestmark = pytest.mark.django_db
+
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What apps may read of the bus: as envelopes, and as something to join in SQL."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from eventbus.archive.models import ArchivedEvent
 from eventbus.archive.reader import as_of, events_of, last_events_of
 from eventbus.archive.subqueries import archived, archived_streams, cut_streams, done_by, ids_of_months, stream_ends
 from eventbus.contracts.event import Event
+from eventbus.db.sql import fetch
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
 from eventbus.testing.bus import deliver, from_archive, prune_this_month
@@ -33,11 +35,9 @@ def sent(parcel_id: str) -> None:
             publish(event, at=NOON + timedelta(minutes=minute))
 
 
-def read(columns: str, source: str, parcel_id: str) -> list[tuple[object, ...]]:
+def read(columns: str, source: str, parcel_id: str) -> list[tuple[Any, ...]]:
     """These columns of what an app joins, about this parcel, in order."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {source} AS told WHERE aggregate_id = %s ORDER BY sequence", [parcel_id])
-        return cursor.fetchall()
+    return fetch(f"SELECT {columns} FROM {source} AS known WHERE aggregate_id = %s ORDER BY sequence", [parcel_id])
 
 
 def test_contracts_name_the_events_that_are_joined(parcel_id: str) -> None:
@@ -70,9 +70,7 @@ def test_only_what_a_consumer_has_handled_is_done(parcel_id: str) -> None:
     row = ArchivedEvent.objects.get(aggregate_id=parcel_id, type=ParcelSent.type)
 
     def done() -> list[tuple[object, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT event_id FROM {done_by(track)} AS done WHERE event_id = %s", [row.pk])
-            return cursor.fetchall()
+        return fetch(f"SELECT event_id FROM {done_by(track)} AS done WHERE event_id = %s", [row.pk])
 
     assert done() == []
     deliver(from_archive(row), to=track)
@@ -82,11 +80,11 @@ def test_only_what_a_consumer_has_handled_is_done(parcel_id: str) -> None:
 def test_the_planner_sees_through_what_is_joined() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""EXPLAIN SELECT told.id FROM auth_user LEFT JOIN {archived(ParcelSent)} AS told
-                    ON told.aggregate_id = username
+            f"""EXPLAIN SELECT known.id FROM auth_user LEFT JOIN {archived(ParcelSent)} AS known
+                    ON known.aggregate_id = username
                 LEFT JOIN {cut_streams(ParcelSent)} AS cut ON cut.aggregate_id = username
                 WHERE cut.sequence IS NULL AND NOT EXISTS (
-                    SELECT FROM {done_by(track)} AS done WHERE done.event_id = told.id)"""
+                    SELECT FROM {done_by(track)} AS done WHERE done.event_id = known.id)"""
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "Subquery Scan" not in plan
@@ -96,7 +94,7 @@ def test_a_history_up_to_a_moment_ends_before_whatever_occurred_later(parcel_id:
     sent(parcel_id)
     with transaction.atomic():
         publish(ParcelTracked(parcel_id=parcel_id), at=NOON)  # by a clock that is two minutes behind
-    known = [ParcelWeighed, ParcelSent, ParcelTracked]
+    known: list[type[Event]] = [ParcelWeighed, ParcelSent, ParcelTracked]
 
     def numbers(minutes: float, contracts: list[type[Event]]) -> list[int]:
         return [event["sequence"] for event in as_of(parcel_id, contracts, NOON + timedelta(minutes=minutes))]

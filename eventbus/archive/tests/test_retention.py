@@ -21,16 +21,16 @@ from eventbus.archive.partitions import create_partitions, month_start, months
 from eventbus.conf import bus_settings
 from eventbus.db import ddl
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
-from eventbus.dead_letters.tests.test_services import stored
 from eventbus.ids import first_id_at
 from eventbus.monitoring.bus_invariants import gaps_in_streams, unhandled_events
 from eventbus.monitoring.upkeep import prune_archive
 from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
+from eventbus.testing import wait_until
 from eventbus.testing.bus import deliver, from_archive, prune_this_month
+from eventbus.tests.builders import dead_letter, publish_at
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker.models import ProcessedEvent
-from script._lib.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -94,11 +94,11 @@ def in_the_outbox(event: ArchivedEvent) -> None:
 
 
 def open_letter(event: ArchivedEvent) -> None:
-    DeadLetter.objects.filter(pk=stored().pk).update(event_id=event.pk)
+    DeadLetter.objects.filter(pk=dead_letter().pk).update(event_id=event.pk)
 
 
 def replaying_letter(event: ArchivedEvent) -> None:
-    DeadLetter.objects.filter(pk=stored().pk).update(event_id=event.pk, state=DeadLetterState.REPLAYING)
+    DeadLetter.objects.filter(pk=dead_letter().pk).update(event_id=event.pk, state=DeadLetterState.REPLAYING)
 
 
 def waiting_row(event: ArchivedEvent) -> None:
@@ -242,13 +242,10 @@ class TestCommand:
         assert not ArchivedEvent.objects.filter(pk=old_event).exists()
 
 
-def publish_at(event_id: UUID) -> UUID:
-    """An event of this id, as a stream's only one."""
-    ArchivedEvent.objects.create(
-        id=event_id, type="parcel.sent", version="1.0", aggregate_type="parcel", aggregate_id=str(event_id),
-        sequence=1, occurred_at=NOW, correlation_id="c", data={},
-    )  # fmt: skip
-    return event_id
+def prune_into(pruned: list[retention.Month]) -> None:
+    """For a thread, which has a connection of its own."""
+    pruned.extend(retention.prune())
+    connection.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -273,7 +270,7 @@ class TestBesideTraffic:
 
     def test_it_waits_for_its_moment_and_holds_nobody_up(self, read_on: Signal) -> None:
         pruned: list[retention.Month] = []
-        pruner = Thread(target=lambda: (pruned.extend(retention.prune()), connection.close()))
+        pruner = Thread(target=prune_into, args=[pruned])
         pruner.start()
         slowest = 0.0
         for _ in range(3):
@@ -290,7 +287,7 @@ class TestBesideTraffic:
 
     def test_two_at_once_prune_it_once(self, read_on: Signal) -> None:
         first: list[retention.Month] = []
-        pruner = Thread(target=lambda: (first.extend(retention.prune()), connection.close()))
+        pruner = Thread(target=prune_into, args=[first])
         pruner.start()
         wait_until(waits_for_the_archive, 10, "an attempt to drop the month")
         (second,) = retention.prune()

@@ -30,7 +30,7 @@ def test_a_time_out_cuts_the_connection_without_a_goodbye() -> None:
     """A broker that hangs would not answer one, and the relay would wait for it half a minute more."""
     publisher = ConfirmingPublisher("amqp://", confirm_timeout=0.01)
     connection = HungConnection()
-    publisher._connection, publisher._channel = connection, HungChannel()  # type: ignore[assignment]
+    publisher._connection, publisher._channel = connection, HungChannel()
 
     with pytest.raises(Unconfirmed):
         publisher.send([Outgoing("orders", "order.created.v1", b"{}", {"message_id": "1"})])

@@ -1,5 +1,9 @@
+from collections.abc import Callable
+
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.checks import CheckMessage
+from django.db.models import Model
 
 from eventbus.checks import projections
 from eventbus.consumer import consumer
@@ -8,7 +12,7 @@ from eventbus.relay.models import Outbox
 from eventbus.tests.samples import ParcelSent
 
 
-def declare(name: str, *models: type) -> None:
+def declare(name: str, *models: type[Model]) -> None:
     consumer(name, on=[ParcelSent], tables=models)(lambda event: None)
 
 
@@ -19,7 +23,9 @@ def declare(name: str, *models: type) -> None:
         (projections.projections_have_their_own_keys, Outbox, "eventbus.W032"),
     ],
 )
-def test_a_table_that_a_rebuild_could_not_take_over_is_named(check, model: type, code: str) -> None:
+def test_a_table_that_a_rebuild_could_not_take_over_is_named(
+    check: Callable[[], list[CheckMessage]], model: type[Model], code: str
+) -> None:
     declare("parcel.good", Stream)
     assert check() == []
     declare("parcel.bad", model)

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -29,9 +28,8 @@ from eventbus.dead_letters.replay_driver import (
 from eventbus.dead_letters.replays import start_replay
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.store import ingest
-from eventbus.dead_letters.tests.test_store import anything, letter
 from eventbus.leases import RunRefused
-from eventbus.testing.bus import on_the_wire
+from eventbus.tests.builders import StandInBroker, anything, dead_message, driver_with, handle
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker.delivery import PASSED_ON, Delivery
 from eventbus.worker.inbox import Arrival, process
@@ -40,46 +38,18 @@ from eventbus.worker.processing import read
 pytestmark = pytest.mark.django_db
 
 
-class Post:
-    """Stands in for the broker: keeps what is sent, and may refuse."""
-
-    def __init__(self) -> None:
-        self.sent: list[Outgoing] = []
-        self.full = self.down = False
-
-    def send(self, window: Sequence[Outgoing]) -> set[int]:
-        if self.down:
-            raise Unconfirmed("no answer")
-        if self.full:
-            return set()
-        self.sent += window
-        return set(range(len(window)))
-
-    def close(self) -> None:
-        pass
-
-    def heartbeat(self) -> None:
-        pass
+@pytest.fixture
+def broker() -> StandInBroker:
+    return StandInBroker()
 
 
 @pytest.fixture
-def post() -> Post:
-    return Post()
-
-
-def driver_with(post: Post) -> DeadLetterReplayDriver:
-    driver = DeadLetterReplayDriver("amqp://")
-    driver.publisher = post  # type: ignore[assignment]
-    return driver
-
-
-@pytest.fixture
-def driver(post: Post) -> DeadLetterReplayDriver:
-    return driver_with(post)
+def driver(broker: StandInBroker) -> DeadLetterReplayDriver:
+    return driver_with(broker)
 
 
 def store(number: int) -> list[DeadLetter]:
-    ingest([letter(on_the_wire(ParcelSent(parcel_id=f"p-{uuid4()}"))) for _ in range(number)])
+    ingest([dead_message() for _ in range(number)])
     return list(DeadLetter.objects.order_by("pk"))
 
 
@@ -89,31 +59,26 @@ def start(**options: Any) -> DeadLetterReplay:
     return replay
 
 
-def handle(outgoing: Outgoing) -> int:
-    """What the consumer does with a letter that reaches it."""
-    headers = outgoing.properties["application_headers"]
-    delivery = Delivery(outgoing.body, headers)
-    return process(track, [Arrival(read(track, delivery), delivery.attempt)])
-
-
 def fail_again(outgoing: Outgoing) -> None:
     headers = outgoing.properties["application_headers"]
     kept = {name: headers[name] for name in ("x-replay-id", "x-letter-id")}
-    ingest([letter(bytes(outgoing.body), at=timezone.now(), error="no again", **kept)])  # type: ignore[arg-type]
+    ingest([dead_message(bytes(outgoing.body), at=timezone.now(), error="no again", **kept)])  # type: ignore[arg-type]
 
 
 def states(replay: DeadLetterReplay) -> list[str]:
     return list(DeadLetterReplayItem.objects.filter(replay=replay).order_by("place").values_list("outcome", flat=True))
 
 
-def test_it_begins_with_one_letter_then_ten_then_the_rest(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_it_begins_with_one_letter_then_ten_then_the_rest(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     store(30)
     replay = start()
     for expected in (1, 11, 30):
         driver.step(replay.pk)
         driver.step(replay.pk)
-        assert len(post.sent) == expected
-        for outgoing in post.sent:
+        assert len(broker.sent) == expected
+        for outgoing in broker.sent:
             handle(outgoing)
     driver.step(replay.pk)
     replay.refresh_from_db()
@@ -121,32 +86,34 @@ def test_it_begins_with_one_letter_then_ten_then_the_rest(driver: DeadLetterRepl
     assert {each.state for each in DeadLetter.objects.all()} == {"replayed"}
 
 
-def test_a_letter_goes_to_its_one_consumer_as_if_never_tried(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_letter_goes_to_its_one_consumer_as_if_never_tried(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     (one,) = store(1)
     replay = start()
     driver.step(replay.pk)
-    (outgoing,) = post.sent
+    (outgoing,) = broker.sent
     assert (outgoing.exchange, outgoing.routing_key) == ("", "parcel.track")
     headers = outgoing.properties["application_headers"]
     assert headers == {"x-attempt": 1, "x-replay-id": str(replay.pk), "x-letter-id": one.pk, "x-single-try": 1}
 
 
-def test_only_the_first_letters_get_a_single_try(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_only_the_first_letters_get_a_single_try(driver: DeadLetterReplayDriver, broker: StandInBroker) -> None:
     store(12)
     replay = start()
     for _ in range(3):
         driver.step(replay.pk)
-        for outgoing in post.sent:
+        for outgoing in broker.sent:
             handle(outgoing)
-    single = ["x-single-try" in outgoing.properties["application_headers"] for outgoing in post.sent]
+    single = ["x-single-try" in outgoing.properties["application_headers"] for outgoing in broker.sent]
     assert single == [True] * 11 + [False]
 
 
-def test_it_stops_when_the_first_letter_fails_again(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_it_stops_when_the_first_letter_fails_again(driver: DeadLetterReplayDriver, broker: StandInBroker) -> None:
     store(5)
     replay = start()
     driver.step(replay.pk)
-    fail_again(post.sent[0])
+    fail_again(broker.sent[0])
     driver.step(replay.pk)
     replay.refresh_from_db()
     assert (replay.state, replay.note) == ("stopped", "1 of 1 failed again.")
@@ -156,17 +123,19 @@ def test_it_stops_when_the_first_letter_fails_again(driver: DeadLetterReplayDriv
     assert (first.error_message, first.arrivals, len(first.attempts)) == ("no again", 2, 2)
 
 
-def test_a_stopped_replay_goes_on_with_what_it_has_not_sent(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_stopped_replay_goes_on_with_what_it_has_not_sent(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     store(3)
     replay = start()
     driver.step(replay.pk)
-    fail_again(post.sent[0])
+    fail_again(broker.sent[0])
     driver.step(replay.pk)
 
     replays.resume_replay(replay.pk, by="ada")
     for _ in range(3):
         driver.step(replay.pk)
-        for outgoing in post.sent[1:]:
+        for outgoing in broker.sent[1:]:
             handle(outgoing)
     replay.refresh_from_db()
     assert (replay.state, states(replay)) == ("done", ["failed", "replayed", "replayed"])
@@ -185,30 +154,34 @@ def test_a_letter_is_in_one_replay_at_a_time() -> None:
     assert start_replay(Selection(), by="bob") is None
 
 
-def test_a_paused_replay_sends_nothing_and_keeps_its_letters(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_paused_replay_sends_nothing_and_keeps_its_letters(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     store(3)
     replay = start()
     replays.pause_replay(replay.pk, by="ada")
     driver.step(replay.pk)
-    assert post.sent == []
+    assert broker.sent == []
     assert start_replay(Selection(), by="bob") is None
     replays.resume_replay(replay.pk, by="ada")
     driver.step(replay.pk)
-    assert len(post.sent) == 1
+    assert len(broker.sent) == 1
 
 
-def test_a_cancelled_replay_opens_what_it_has_not_sent(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_cancelled_replay_opens_what_it_has_not_sent(driver: DeadLetterReplayDriver, broker: StandInBroker) -> None:
     store(3)
     replay = start()
     driver.step(replay.pk)
     replays.cancel_replay(replay.pk, by="ada")
     assert states(replay) == ["waiting", "cancelled", "cancelled"]
     assert [each.state for each in DeadLetter.objects.order_by("pk")] == ["replaying", "open", "open"]
-    handle(post.sent[0])
+    handle(broker.sent[0])
     assert states(replay)[0] == "replayed"
 
 
-def test_a_replay_that_ended_can_neither_be_paused_nor_resumed(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_replay_that_ended_can_neither_be_paused_nor_resumed(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     store(1)
     replay = start()
     replays.cancel_replay(replay.pk, by="ada")
@@ -218,72 +191,76 @@ def test_a_replay_that_ended_can_neither_be_paused_nor_resumed(driver: DeadLette
         replays.pause_replay(uuid4(), by="ada")
 
 
-def test_replaying_an_event_twice_has_one_effect(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_replaying_an_event_twice_has_one_effect(driver: DeadLetterReplayDriver, broker: StandInBroker) -> None:
     store(1)
     replay = start()
     driver.step(replay.pk)
-    assert [handle(post.sent[0]), handle(post.sent[0])] == [1, 0]
+    assert [handle(broker.sent[0]), handle(broker.sent[0])] == [1, 0]
 
 
 def test_a_driver_that_died_is_followed_by_another_which_sends_again(
-    driver: DeadLetterReplayDriver, post: Post
+    driver: DeadLetterReplayDriver, broker: StandInBroker
 ) -> None:
     store(2)
     replay = start()
     driver.step(replay.pk)
-    other = Post()
+    other = StandInBroker()
     follower = driver_with(other)
     follower.step(replay.pk)
     assert other.sent == []
 
     DeadLetterReplay.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     follower.step(replay.pk)
-    assert [each.properties["message_id"] for each in other.sent] == [post.sent[0].properties["message_id"]]
+    assert [each.properties["message_id"] for each in other.sent] == [broker.sent[0].properties["message_id"]]
 
 
 def test_after_an_interruption_nothing_counts_as_sent(
-    driver: DeadLetterReplayDriver, post: Post, monkeypatch: pytest.MonkeyPatch
+    driver: DeadLetterReplayDriver, broker: StandInBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "close", lambda: None)  # the test's transaction lives on it
     store(1)
     replay = start()
-    post.down = True
+    broker.down = True
     with pytest.raises(Unconfirmed):
         driver.step(replay.pk)
-    post.down = False
+    broker.down = False
     driver.recover(Unconfirmed(), 0)
     driver.step(replay.pk)
-    assert len(post.sent) == 1
+    assert len(broker.sent) == 1
 
 
-def test_a_full_queue_keeps_the_letters_waiting_and_says_so(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_full_queue_keeps_the_letters_waiting_and_says_so(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     store(1)
     replay = start()
-    post.full = True
+    broker.takes = 0
     driver.step(replay.pk)
     replay.refresh_from_db()
     assert "parcel.track" in replay.note
     assert tally_of(replay.pk) == Tally(unsent=1, in_flight=0, replayed=0, failed=0)
-    post.full = False
+    broker.takes = 1000
     assert not driver.step(replay.pk), "it knocks again only after a while"
     driver._next_at.clear()
     assert driver.step(replay.pk)
 
 
-def test_the_rate_is_kept(driver: DeadLetterReplayDriver, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_is_kept(
+    driver: DeadLetterReplayDriver, broker: StandInBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [1000.0]
     monkeypatch.setattr("eventbus.leases.monotonic", lambda: clock[0])
     store(60)
     replay = start(rate=10)
     for _ in range(200):
         driver.step(replay.pk)
-        for outgoing in post.sent:
+        for outgoing in broker.sent:
             handle(outgoing)
         clock[0] += 0.01
-    assert 15 <= len(post.sent) <= 26  # two seconds, in portions of half a second
+    assert 15 <= len(broker.sent) <= 26  # two seconds, in portions of half a second
 
 
-def test_what_was_handled_meanwhile_is_not_sent(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_what_was_handled_meanwhile_is_not_sent(driver: DeadLetterReplayDriver, broker: StandInBroker) -> None:
     (one,) = store(1)
     DeadLetter.objects.update(reason="invalid_data")
     replay = start()
@@ -291,7 +268,7 @@ def test_what_was_handled_meanwhile_is_not_sent(driver: DeadLetterReplayDriver, 
     DeadLetter.objects.update(state="replaying")
     DeadLetterReplayItem.objects.update(outcome="waiting")
     driver.step(replay.pk)
-    assert post.sent == []
+    assert broker.sent == []
     assert states(replay) == ["replayed"]
 
 
@@ -299,13 +276,15 @@ def _body(one: DeadLetter) -> bytes:
     return decrypt(one.body)
 
 
-def test_a_letter_that_no_key_opens_fails_and_the_others_go(driver: DeadLetterReplayDriver, post: Post) -> None:
+def test_a_letter_that_no_key_opens_fails_and_the_others_go(
+    driver: DeadLetterReplayDriver, broker: StandInBroker
+) -> None:
     first, _ = store(2)
     DeadLetter.objects.filter(pk=first.pk).update(body=b"\x80not encrypted by us")
     replay = start(threshold=1.0)
     for _ in range(3):
         driver.step(replay.pk)
-        for outgoing in post.sent:
+        for outgoing in broker.sent:
             handle(outgoing)
     assert states(replay) == ["failed", "replayed"]
     assert "DEAD_LETTER_KEYS" in DeadLetterReplayItem.objects.get(outcome="failed").error

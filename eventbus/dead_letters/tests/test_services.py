@@ -1,8 +1,7 @@
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -11,20 +10,18 @@ from django.utils import timezone
 from eventbus.archive.models import ArchivedEvent
 from eventbus.consumer import consumer
 from eventbus.contracts.codec import decode, encode_envelope
-from eventbus.contracts.rows import WireFields
 from eventbus.dead_letters import queries, services
 from eventbus.dead_letters.crypto import decrypt, encrypt
 from eventbus.dead_letters.dry_run import DryRunRefused, dry_run
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, DeadLetterReplayItem
 from eventbus.dead_letters.retention import drop, dropped_soon, prune
 from eventbus.dead_letters.selection import Selection
-from eventbus.dead_letters.services import StillInvalid, discard, edit_and_replay
+from eventbus.dead_letters.services import EditRefused, discard, edit_and_replay
 from eventbus.dead_letters.store import ingest
-from eventbus.dead_letters.tests.test_replay import Post, driver_with, handle
-from eventbus.dead_letters.tests.test_store import letter
 from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
 from eventbus.testing.bus import deliver, on_the_wire
+from eventbus.tests.builders import StandInBroker, dead_letter, dead_message, driver_with, handle, outcome_of, parcel
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker.inbox import Arrival, process
 from eventbus.worker.models import ProcessedEvent
@@ -32,17 +29,8 @@ from eventbus.worker.models import ProcessedEvent
 pytestmark = pytest.mark.django_db
 
 
-def stored(body: bytes | None = None, **options: Any) -> DeadLetter:
-    ingest([letter(body, **options)])
-    return DeadLetter.objects.select_related("group").latest("pk")
-
-
-def parcel(parcel_id: str = "p-1") -> bytes:
-    return on_the_wire(ParcelSent(parcel_id=parcel_id))
-
-
 def test_a_discarded_letter_keeps_the_reason_and_the_person() -> None:
-    one = stored()
+    one = dead_letter()
     assert discard(Selection(ids=[one.pk]), reason="a test order", by="ada") == 1
     one.refresh_from_db()
     assert (one.state, one.discard_reason, one.settled_by) == ("discarded", "a test order", "ada")
@@ -50,7 +38,7 @@ def test_a_discarded_letter_keeps_the_reason_and_the_person() -> None:
 
 
 def test_a_letter_is_not_discarded_without_a_reason() -> None:
-    stored()
+    dead_letter()
     with pytest.raises(ValueError, match="why"):
         discard(Selection(), reason=" ", by="ada")
 
@@ -62,7 +50,7 @@ def test_what_an_ordered_consumer_kept_behind_a_discarded_letter_goes_on() -> No
     )
     first, second = publish(*two_of_one_parcel())
     bodies = {event_id: archived(event_id) for event_id in (first, second)}
-    ingest([letter_of("parcel.follow", bodies[first])])
+    ingest([dead_message(bodies[first], to=declared)])
     deliver_body(declared, bodies[second])
     assert handled == []
     Outbox.objects.all().delete()
@@ -81,7 +69,7 @@ def test_a_letter_that_is_replayed_before_the_one_it_stands_behind_waits_for_it(
         lambda event: handled.append(event.envelope.sequence)
     )
     bodies = [archived(event_id) for event_id in publish(*two_of_one_parcel())]
-    ingest([letter_of("parcel.follow", body) for body in bodies])
+    ingest([dead_message(body, to=declared) for body in bodies])
     deliver_body(declared, bodies[1])
     assert handled == []
     deliver_body(declared, bodies[0])
@@ -93,18 +81,8 @@ def two_of_one_parcel() -> list[ParcelSent]:
     return [ParcelSent(parcel_id=f"p-{uuid4()}")] * 2
 
 
-def archived(event_id: Any) -> bytes:
-    row = ArchivedEvent.objects.get(pk=event_id)
-    return encode_envelope(
-        WireFields(
-            row.pk, row.type, row.version, row.aggregate_type, row.aggregate_id, row.sequence, row.occurred_at,
-            row.correlation_id, row.causation_id, row.user_id, json.dumps(row.data, default=float),
-        )
-    )  # fmt: skip
-
-
-def letter_of(name: str, body: bytes) -> Any:
-    return replace(letter(body), consumer=name)
+def archived(event_id: UUID) -> bytes:
+    return encode_envelope(ArchivedEvent.objects.get(pk=event_id).wire_fields)
 
 
 def deliver_body(declared: Any, body: bytes) -> None:
@@ -113,13 +91,13 @@ def deliver_body(declared: Any, body: bytes) -> None:
 
 def test_an_edited_payload_is_sent_in_the_letters_place_and_the_original_stays() -> None:
     body = parcel("bad-1")
-    one = stored(body)
+    one = dead_letter(body)
     mended = body.replace(b"bad-1", b"good-1")
     replay = edit_and_replay(one, mended.decode(), by="ada")
-    post = Post()
-    driver_with(post).step(replay.pk)
-    assert post.sent[0].body == mended
-    assert handle(post.sent[0]) == 1
+    broker = StandInBroker()
+    driver_with(broker).step(replay.pk)
+    assert broker.sent[0].body == mended
+    assert handle(broker.sent[0]) == 1
     one.refresh_from_db()
     assert (one.state, decrypt(one.body)) == ("replayed", body)
     item = DeadLetterReplayItem.objects.select_related("edit").get()
@@ -141,44 +119,44 @@ def test_an_edited_payload_that_does_not_fit_its_contract_does_not_go(
     before: bytes, after: bytes, message: str
 ) -> None:
     body = parcel()
-    one = stored(body)
-    with pytest.raises(StillInvalid, match=message):
+    one = dead_letter(body)
+    with pytest.raises(EditRefused, match=message):
         edit_and_replay(one, body.replace(before, after).decode(), by="ada")
     one.refresh_from_db()
     assert one.state == "open"
 
 
 def test_an_edit_cannot_pass_for_another_event() -> None:
-    one = stored(parcel())
-    with pytest.raises(StillInvalid, match="eventId must stay"):
+    one = dead_letter(parcel())
+    with pytest.raises(EditRefused, match="eventId must stay"):
         edit_and_replay(one, parcel().decode(), by="ada")
 
 
 def test_garbage_can_be_mended_into_an_event() -> None:
-    one = stored(b"{}", reason="invalid_envelope")
+    one = dead_letter(b"{}", reason="invalid_envelope")
     DeadLetter.objects.update(event_id=None)
     one.refresh_from_db()
     replay = edit_and_replay(one, parcel().decode(), by="ada")
-    post = Post()
-    driver_with(post).step(replay.pk)
-    assert handle(post.sent[0]) == 1
+    broker = StandInBroker()
+    driver_with(broker).step(replay.pk)
+    assert handle(broker.sent[0]) == 1
     one.refresh_from_db()
     assert one.state == "replayed"
 
 
 def test_trying_shows_what_would_happen_and_leaves_nothing() -> None:
-    one = stored(parcel(f"p-{uuid4()}"))
+    one = dead_letter(parcel(f"p-{uuid4()}"))
     trial = dry_run(one)
     assert trial.verdict == "works"
     assert [event["type"] for event in trial.published] == ["parcel.tracked"]
     assert not ArchivedEvent.objects.filter(aggregate_id=one.aggregate_id).exists()
     one.refresh_from_db()
     assert one.state == "open"
-    assert ProcessedEvent.objects.get(event_id=one.event_id).outcome == "dead"
+    assert outcome_of(one) == "dead"
 
 
 def test_trying_shows_how_it_fails() -> None:
-    trial = dry_run(stored(parcel("bad-1")))
+    trial = dry_run(dead_letter(parcel("bad-1")))
     assert (trial.verdict, trial.error) == ("fails", "ValueError: bad-1 can't be tracked")
     assert "in track" in trial.traceback
 
@@ -186,12 +164,12 @@ def test_trying_shows_how_it_fails() -> None:
 def test_trying_what_was_handled_does_nothing() -> None:
     event = ParcelSent(parcel_id="p-1")
     deliver(event, to=track)
-    assert dry_run(stored(on_the_wire(event, event_id=event.envelope.event_id))).verdict == "already handled"
+    assert dry_run(dead_letter(on_the_wire(event, event_id=event.envelope.event_id))).verdict == "already handled"
 
 
 def test_what_reaches_outside_the_database_cannot_be_tried() -> None:
     consumer("parcel.call", on=[ParcelSent], side_effects=True)(lambda _: None)
-    one = stored(parcel())
+    one = dead_letter(parcel())
     one.consumer = "parcel.call"
     with pytest.raises(DryRunRefused, match="rolled back"):
         dry_run(one)
@@ -202,7 +180,7 @@ def days_old(days: float) -> None:
 
 
 def test_an_open_letter_is_warned_of_before_it_is_dropped() -> None:
-    stored()
+    dead_letter()
     days_old(11.9)
     assert prune() == (0, 0)
     days_old(12.1)
@@ -217,25 +195,25 @@ def test_an_open_letter_is_warned_of_before_it_is_dropped() -> None:
 
 
 def test_open_letters_near_their_end_are_counted_until_somebody_sees_to_them() -> None:
-    stored()
+    dead_letter()
     days_old(11.9)
     assert dropped_soon() == {}
     days_old(12.1)
-    stored(b"a young one")
+    dead_letter(b"a young one")
     assert dropped_soon() == {"parcel.track": 1}
     discard(Selection(), reason="x", by="ada")
     assert dropped_soon() == {}
 
 
 def test_a_letter_that_was_never_warned_of_stays_however_old() -> None:
-    stored()
+    dead_letter()
     days_old(100)
     assert prune() == (1, 0)
     assert DeadLetter.objects.count() == 1
 
 
 def test_a_settled_letter_is_dropped_at_its_end_without_a_warning() -> None:
-    stored()
+    dead_letter()
     discard(Selection(), reason="x", by="ada")
     days_old(13)
     assert drop() == 0
@@ -244,7 +222,7 @@ def test_a_settled_letter_is_dropped_at_its_end_without_a_warning() -> None:
 
 
 def test_resolved_groups_can_be_opened_again() -> None:
-    group = stored().group
+    group = dead_letter().group
     assert services.resolve_group(group, by="ada")
     assert not services.resolve_group(group, by="bob")
     group.refresh_from_db()
@@ -253,7 +231,7 @@ def test_resolved_groups_can_be_opened_again() -> None:
 
 
 def test_a_payload_is_shown_with_its_digits_as_they_came() -> None:
-    one = stored(b'{"amount":10.00,"name":"\xc3\xa9"}')
+    one = dead_letter(b'{"amount":10.00,"name":"\xc3\xa9"}')
     assert queries.payload(one) == '{\n  "amount": 10.00,\n  "name": "é"\n}'
     one.body = encrypt(b"\xff\x00 no json")
     assert queries.payload(one) == "\\xff\x00 no json"
@@ -280,7 +258,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     ],
 )
 def test_every_filter_finds_what_it_says(filters: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    stored(on_the_wire(ParcelSent(parcel_id="p-1"), correlation_id="c-1"), error="look at me")
+    dead_letter(on_the_wire(ParcelSent(parcel_id="p-1"), correlation_id="c-1"), error="look at me")
     assert run(capsys, "list_dead_letters", *filters)["total"] == 1
 
 
@@ -299,7 +277,7 @@ def test_every_filter_finds_what_it_says(filters: tuple[str, ...], capsys: pytes
     ],
 )
 def test_and_nothing_else(filters: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    stored(on_the_wire(ParcelSent(parcel_id="p-1"), correlation_id="c-1"))
+    dead_letter(on_the_wire(ParcelSent(parcel_id="p-1"), correlation_id="c-1"))
     assert run(capsys, "list_dead_letters", *filters)["total"] == 0
 
 
@@ -324,7 +302,7 @@ def test_commands_end_with_a_code_and_say_what_to_do(arguments: list[str], code:
 
 
 def test_a_dry_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    one = stored()
+    one = dead_letter()
     assert run(capsys, "replay_dead_letters", "--all", "--dry-run")["matched"] == 1
     assert run(capsys, "discard_dead_letters", "--all", "--dry-run", "--reason", "x") == {"discarded": 0, "matched": 1}
     one.refresh_from_db()
@@ -332,7 +310,7 @@ def test_a_dry_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_letter_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
-    one = stored(parcel())
+    one = dead_letter(parcel())
     call_command("show_dead_letter", str(one.pk))
     shown = capsys.readouterr().out
     for part in ("parcel.track", "ValueError", "raise ValueError(message)", '"parcelId": "p-1"', one.group.fingerprint):
@@ -340,6 +318,6 @@ def test_a_letter_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_group_is_listed_with_what_is_open(capsys: pytest.CaptureFixture[str]) -> None:
-    stored()
+    dead_letter()
     (group,) = run(capsys, "list_dead_letters", "--groups")["groups"]
     assert (group["open"], group["seen"], group["state"]) == (1, 1, "open")

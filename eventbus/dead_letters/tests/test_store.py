@@ -1,52 +1,29 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventbus.contracts.codec import decode
-from eventbus.dead_letters.crypto import Unreadable, decrypt, derive
-from eventbus.dead_letters.message import DeadMessage, read_message
+from eventbus.dead_letters.crypto import UnreadablePayload, decrypt, derive
+from eventbus.dead_letters.message import read_message
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, DeadLetterHour
 from eventbus.dead_letters.store import ingest
 from eventbus.testing.bus import deliver, on_the_wire
+from eventbus.tests.builders import NOW, anything, dead_message, outcome_of, parcel
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker import inbox
-from eventbus.worker.delivery import Delivery
-from eventbus.worker.failures import GiveUp, dead_message
 from eventbus.worker.inbox import Arrival
 from eventbus.worker.models import ProcessedEvent
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2025, 3, 1, 12, 30, tzinfo=UTC)
-
-
-def fail(message: str) -> Exception:
-    """An error that went through code of ours."""
-    try:
-        raise ValueError(message)
-    except ValueError as error:
-        return error
-
-
-def letter(
-    body: bytes | None = None, *, at: datetime = NOW, reason: str = "exhausted", error: str = "no", **headers: Any
-) -> DeadMessage:
-    """A letter as the worker writes and the ingester reads it."""
-    body = body if body is not None else on_the_wire(ParcelSent(parcel_id=f"p-{uuid4()}"))
-    sent = dead_message(track, Delivery(body), GiveUp(reason), fail(error), at)
-    return read_message(
-        track.name, body, sent.properties["application_headers"] | headers, {"message_id": str(uuid4())}, now=at
-    )
-
 
 def test_a_letter_tells_all_that_is_known_of_it() -> None:
     body = on_the_wire(ParcelSent(parcel_id="p-1"), correlation_id="c-1")
-    ingest([letter(body)])
+    ingest([dead_message(body)])
     found = DeadLetter.objects.get()
     assert (found.consumer, found.event_type, found.aggregate_id) == ("parcel.track", "parcel.sent", "p-1")
     assert (found.correlation_id, str(found.event_id)) == ("c-1", json.loads(body)["eventId"])
@@ -59,7 +36,7 @@ def test_a_letter_tells_all_that_is_known_of_it() -> None:
 
 def test_the_payload_is_encrypted_at_rest() -> None:
     body = on_the_wire(ParcelSent(parcel_id="secret-parcel"))
-    ingest([letter(body)])
+    ingest([dead_message(body)])
     stored = bytes(DeadLetter.objects.get().body)
     assert b"secret" not in stored
     assert decrypt(stored) == body
@@ -68,16 +45,16 @@ def test_the_payload_is_encrypted_at_rest() -> None:
 def test_keys_rotate(settings: Any) -> None:
     old, new = derive("old"), derive("new")
     settings.EVENTBUS_DEAD_LETTER_KEYS = [old]
-    ingest([letter(b"kept")])
+    ingest([dead_message(b"kept")])
     settings.EVENTBUS_DEAD_LETTER_KEYS = [new, old]
     assert decrypt(DeadLetter.objects.get().body) == b"kept"
     settings.EVENTBUS_DEAD_LETTER_KEYS = [new]
-    with pytest.raises(Unreadable, match="DEAD_LETTER_KEYS"):
+    with pytest.raises(UnreadablePayload, match="DEAD_LETTER_KEYS"):
         decrypt(DeadLetter.objects.get().body)
 
 
 def test_a_letter_that_comes_twice_is_stored_once() -> None:
-    twice = letter()
+    twice = dead_message()
     assert ingest([twice, twice]) == 1
     assert ingest([twice]) == 0
     found = DeadLetter.objects.get()
@@ -85,15 +62,15 @@ def test_a_letter_that_comes_twice_is_stored_once() -> None:
 
 
 def test_a_second_failure_of_the_same_delivery_updates_its_letter() -> None:
-    body = on_the_wire(ParcelSent(parcel_id="p-1"))
-    ingest([letter(body)])
-    ingest([letter(body, at=NOW + timedelta(minutes=1), error="no again")])
+    body = parcel("p-1")
+    ingest([dead_message(body)])
+    ingest([dead_message(body, at=NOW + timedelta(minutes=1), error="no again")])
     found = DeadLetter.objects.get()
     assert (found.error_message, found.failed_at, found.arrivals) == ("no again", NOW + timedelta(minutes=1), 2)
 
 
 def test_a_late_copy_does_not_reopen_what_is_settled() -> None:
-    late = letter()
+    late = dead_message()
     ingest([late])
     DeadLetter.objects.update(state="discarded")
     ingest([late])
@@ -101,42 +78,42 @@ def test_a_late_copy_does_not_reopen_what_is_settled() -> None:
 
 
 def test_what_fails_after_its_letter_was_settled_is_a_new_letter() -> None:
-    body = on_the_wire(ParcelSent(parcel_id="p-1"))
-    ingest([letter(body)])
+    body = parcel("p-1")
+    ingest([dead_message(body)])
     DeadLetter.objects.update(state="discarded")
-    ingest([letter(body, at=NOW + timedelta(minutes=1))])
+    ingest([dead_message(body, at=NOW + timedelta(minutes=1))])
     assert sorted(each.state for each in DeadLetter.objects.all()) == ["discarded", "open"]
 
 
 def test_like_failures_are_one_group_and_others_are_not() -> None:
-    ingest([letter(error="a"), letter(error="b"), letter(b"no json", reason="not_json")])
+    ingest([dead_message(error="a"), dead_message(error="b"), dead_message(b"no json", reason="not_json")])
     by_seen = {group.seen: group for group in DeadLetterGroup.objects.all()}
     # All of this file's errors are raised in one function; a letter's message makes no group.
     assert by_seen.keys() == {3}
-    assert by_seen[3].place == "eventbus/dead_letters/tests/test_store.py:fail"
+    assert by_seen[3].place == "eventbus/tests/builders.py:fail"
     ingest([read_message("parcel.track", b"?", {}, {}, now=NOW)])
     assert DeadLetterGroup.objects.count() == 2
 
 
 def test_letters_are_counted_by_the_hour() -> None:
-    ingest([letter(), letter(), letter(at=NOW + timedelta(hours=1))])
+    ingest([dead_message(), dead_message(), dead_message(at=NOW + timedelta(hours=1))])
     hours = DeadLetterHour.objects.order_by("hour").values_list("hour", "letters")
     assert list(hours) == [(NOW.replace(minute=0), 2), (NOW.replace(hour=13, minute=0), 1)]
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(-1, "resolved"), (1, "regressed")])
 def test_a_group_regresses_only_by_what_fails_after_it_was_resolved(minutes: int, state: str) -> None:
-    ingest([letter()])
+    ingest([dead_message()])
     DeadLetterGroup.objects.update(state="resolved", resolved_at=NOW)
-    ingest([letter(at=NOW + timedelta(minutes=minutes))])
+    ingest([dead_message(at=NOW + timedelta(minutes=minutes))])
     assert DeadLetterGroup.objects.get().state == state
 
 
 def test_a_letter_whose_event_is_handled_by_another_delivery_says_so() -> None:
     event = ParcelSent(parcel_id="p-1")
     deliver_later = on_the_wire(event)
-    ingest([letter(deliver_later)])
-    assert ProcessedEvent.objects.get(event_id=DeadLetter.objects.get().event_id).outcome == "dead"
+    ingest([dead_message(deliver_later)])
+    assert outcome_of(DeadLetter.objects.get()) == "dead"
     assert inbox.process(track, [Arrival(decode(deliver_later))]) == 1
     found = DeadLetter.objects.get()
     assert (found.state, found.settled_by) == ("replayed", "another delivery")
@@ -145,14 +122,14 @@ def test_a_letter_whose_event_is_handled_by_another_delivery_says_so() -> None:
 def test_a_letter_that_comes_after_its_event_was_handled_is_born_settled() -> None:
     event = ParcelSent(parcel_id="p-1")
     deliver(event, to=track)
-    ingest([letter(on_the_wire(event, event_id=event.envelope.event_id))])
+    ingest([dead_message(on_the_wire(event, event_id=event.envelope.event_id))])
     assert DeadLetter.objects.get().state == "replayed"
 
 
 def test_what_could_not_be_read_says_nothing_of_the_event_that_it_names() -> None:
     event = ParcelSent(parcel_id="p-1")
     deliver(event, to=track)
-    ingest([letter(on_the_wire(event, event_id=event.envelope.event_id), reason="invalid_data")])
+    ingest([dead_message(on_the_wire(event, event_id=event.envelope.event_id), reason="invalid_data")])
     assert DeadLetter.objects.get().state == "open"
     assert ProcessedEvent.objects.get(event_id=event.envelope.event_id).outcome == "done"
 
@@ -162,18 +139,13 @@ def test_a_delivery_that_killed_its_workers_says_so_by_the_brokers_own_word() ->
         {"queue": "orders.wait.1000ms", "reason": "expired", "count": 2},
         {"queue": "parcel.track", "reason": "delivery_limit", "count": 1},
     ]
-    ingest([read_message("parcel.track", on_the_wire(ParcelSent(parcel_id="p-1")), {"x-death": deaths}, {}, now=NOW)])
+    ingest([read_message("parcel.track", parcel("p-1"), {"x-death": deaths}, {}, now=NOW)])
     found = DeadLetter.objects.get()
     assert found.reason == "kills_its_worker"
     assert "delivery limit" in found.error_message
-    assert ProcessedEvent.objects.get(event_id=found.event_id).outcome == "dead"
+    assert outcome_of(found) == "dead"
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=40) | st.datetimes(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
 KNOWN = [
     *("x-dead-reason", "x-error-class", "x-error-message", "x-traceback", "x-error-place", "x-code-version"),
     *("x-attempt", "x-attempts", "x-first-failed-at", "x-failed-at", "x-replay-id", "x-letter-id", "x-death"),

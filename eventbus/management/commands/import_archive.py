@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from eventbus.archive import import_
-from eventbus.archive.files import WrongFile, read_manifest
-from eventbus.archive.import_ import Conflict, Imported
+from eventbus.archive.files import ArchiveFileError, read_manifest
+from eventbus.archive.import_ import ArchiveConflict, Imported
 from eventbus.management.progress import progress_bar
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             done = self._import(options["file"], options["dry_run"], quiet=options["json"])
-        except (WrongFile, Conflict) as error:
+        except (ArchiveFileError, ArchiveConflict) as error:
             raise CommandError(str(error)) from error
         except (DatabaseError, OSError) as error:
             raise CommandError(f"{type(error).__name__}: {error}. Run it again.", returncode=2) from error

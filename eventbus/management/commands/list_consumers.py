@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from eventbus.contracts.event import Event
+from eventbus.contracts.registry import CONTRACTS
 from eventbus.management.bus_command import BusCommand
 from eventbus.subscriptions.catalogue import ConsumerEntry, consumer_entries, contract_entries
 
@@ -22,7 +22,7 @@ class Command(BusCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         kind = options["event"]
-        if kind and kind not in (known := {contract.type for contract in Event.registry.values()}):
+        if kind and kind not in (known := {contract.type for contract in CONTRACTS.values()}):
             raise CommandError(f"No event is called {kind}. There are: {', '.join(sorted(known))}.", returncode=2)
         consumers, events = consumer_entries(kind), contract_entries(kind)
         if options["json"]:

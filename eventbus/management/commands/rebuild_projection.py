@@ -14,7 +14,7 @@ from eventbus.projections import driver
 from eventbus.projections.comparing import Differences
 from eventbus.projections.feeding import HandlerFailed
 from eventbus.projections.reading import counts, remaining
-from eventbus.projections.shadow_tables import Refused, ShadowTables, old_tables, rebuilt_tables
+from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables, old_tables, rebuilt_tables
 
 
 class Command(BaseCommand):
@@ -45,12 +45,12 @@ class Command(BaseCommand):
                 return self._dry_run(consumer, options["json"])
             with driver.only_one(consumer):
                 self._act(consumer, options)
-        except Refused as error:
+        except RebuildRefused as error:
             raise CommandError(str(error), returncode=2) from error
         except (HandlerFailed, InvalidEvent) as error:
             advice = "Fix it and run this again, or remove what is built with --abandon. The live tables are untouched."
             raise CommandError(f"{error}\n{advice}") from error
-        except driver.Busy as error:
+        except driver.ProjectionBusy as error:
             raise CommandError(str(error)) from error
         except (DatabaseError, InterfaceError) as error:
             raise CommandError(
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         consumer = CONSUMERS.get(name)
         if consumer is None:
             known = ", ".join(sorted(each.name for each in CONSUMERS.values() if each.tables)) or "none"
-            raise Refused(f"No consumer is called {name}. Projections: {known}.")
+            raise RebuildRefused(f"No consumer is called {name}. Projections: {known}.")
         return consumer
 
     def _act(self, consumer: Consumer, options: dict[str, Any]) -> None:

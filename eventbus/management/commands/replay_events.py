@@ -18,7 +18,7 @@ from eventbus.replays import runs
 from eventbus.replays.driver import ArchiveReplayDriver
 from eventbus.replays.models import ArchiveReplay, RunState
 from eventbus.replays.runs import Plan
-from eventbus.replays.selection import Selection, WrongSelection
+from eventbus.replays.selection import Selection, SelectionError
 
 LISTED = 50
 
@@ -58,7 +58,7 @@ class Command(BusCommand):
             return self._list(options["json"])
         try:
             replay_id = self._start(options) if options["to"] else self._known_replay(options)
-        except (RunRefused, WrongSelection) as error:
+        except (RunRefused, SelectionError) as error:
             raise CommandError(str(error), returncode=2) from error
         if replay_id is None:
             return None
@@ -72,7 +72,7 @@ class Command(BusCommand):
         return None
 
     def _start(self, options: dict[str, Any]) -> UUID | None:
-        """Start what the arguments ask for; None after a dry run. Raises WrongSelection."""
+        """Start what the arguments ask for; None after a dry run. Raises SelectionError."""
         consumer = runs.consumer_named(options["to"], side_effects=options["side_effects"])
         selection = Selection(
             types=options["type"],
@@ -92,7 +92,7 @@ class Command(BusCommand):
         return replay.pk
 
     def _known_replay(self, options: dict[str, Any]) -> UUID:
-        """The replay that the arguments name, paused, cancelled or running again as they say. Raises Refused."""
+        """The replay that the arguments name, paused, cancelled or running again as they say. Raises RunRefused."""
         if replay_id := options["pause"]:
             runs.pause_replay(replay_id, by=actor())
         elif replay_id := options["cancel"]:

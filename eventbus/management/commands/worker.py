@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
 from eventbus.consumer import consumers_by_group
-from eventbus.worker.celery_consumer import broker_queue, pool_size
+from eventbus.worker.celery_consumer import broker_queue
 from eventbus.worker.celery_settings import UPKEEP_QUEUE, celery_app
+from eventbus.worker.lanes import pool_size
 
 UPKEEP_GROUP = "eventbus"
 

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from eventbus.projections import driver
 from eventbus.tests.projections import also, content, fill_shelves, handled, listen, send
+from eventbus.tests.samples import ParcelSent
 from eventbus.worker import inbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("projected_tables")]
@@ -100,7 +101,11 @@ def test_a_senseless_request_ends_with_2(arguments: list[str], says: str) -> Non
 
 def test_a_handler_that_fails_ends_with_1_and_advice() -> None:
     handled("a1")
-    also["do"] = lambda event: 1 / 0  # type: ignore[assignment, return-value]
+
+    def divide(event: ParcelSent) -> None:
+        raise ZeroDivisionError
+
+    also["do"] = divide
     with pytest.raises(CommandError, match="--abandon") as failed:
         run("parcel.fill_shelves")
     assert failed.value.returncode == 1

@@ -1,19 +1,18 @@
 """Replays from the archive: what is sent, what is left out, and that no kill leaves a gap."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 
 from eventbus.broker.publisher import Outgoing, Unconfirmed
 from eventbus.consumer import Consumer, Retry, consumer
-from eventbus.contracts.event import Event
-from eventbus.dead_letters.tests.test_services import parcel, stored
+from eventbus.db.sql import fetch
 from eventbus.leases import RunRefused
 from eventbus.models import DeadLetter
 from eventbus.recording.publish import publish
@@ -21,7 +20,8 @@ from eventbus.relay.models import Outbox
 from eventbus.replays import driver, runs, windows
 from eventbus.replays.driver import IN_QUEUE, ArchiveReplayDriver
 from eventbus.replays.models import ArchiveReplay
-from eventbus.replays.selection import Selection, WrongSelection
+from eventbus.replays.selection import Selection, SelectionError
+from eventbus.tests.builders import StandInBroker, archive_replay, dead_letter, handled, happened, parcel
 from eventbus.tests.samples import ParcelSent, ParcelTracked, track
 from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
@@ -32,48 +32,18 @@ from eventbus.worker.processing import read
 pytestmark = pytest.mark.django_db
 
 
-class Queue:
-    """Stands in for the broker: one queue, which may be full, missing or away."""
-
-    def __init__(self) -> None:
-        self.sent: list[Outgoing] = []
-        self.waiting: int | None = 0
-        self.takes = 1_000_000
-        self.down = False
-
-    def send(self, window: Sequence[Outgoing]) -> set[int]:
-        if self.down:
-            raise Unconfirmed("no answer")
-        taken = set(range(len(window))[: self.takes])
-        self.sent += [each for place, each in enumerate(window) if place in taken]
-        return taken
-
-    def waiting_in(self, queue: str) -> int | None:
-        return self.waiting
-
-    def close(self) -> None:
-        pass
-
-    def heartbeat(self) -> None:
-        pass
-
-    @property
-    def ids(self) -> list[UUID]:
-        return [UUID(each.properties["message_id"]) for each in self.sent]
+@pytest.fixture
+def broker() -> StandInBroker:
+    return StandInBroker()
 
 
 @pytest.fixture
-def queue() -> Queue:
-    return Queue()
-
-
-@pytest.fixture
-def new_driver(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ArchiveReplayDriver]:
+def new_driver(broker: StandInBroker, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ArchiveReplayDriver]:
     monkeypatch.setattr(driver, "PATIENCE", 0)
 
     def make() -> ArchiveReplayDriver:
         made = ArchiveReplayDriver("amqp://")
-        made.publisher = queue  # type: ignore[assignment]
+        made.publisher = broker  # type: ignore[assignment]
         return made
 
     return make
@@ -91,36 +61,16 @@ def drive(new_driver: Callable[[], ArchiveReplayDriver]) -> Callable[[ArchiveRep
     return to_the_end
 
 
-def happened(number: int = 1, *, event: Callable[..., Event] = ParcelSent, parcel_id: str = "") -> list[UUID]:
-    """So many events in the archive that the relay has published."""
-    with transaction.atomic():
-        ids = publish(*(event(parcel_id=parcel_id or f"p-{uuid4()}") for _ in range(number)))
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM outbox")
-    return ids
-
-
-def handled(ids: Sequence[UUID], by: Consumer = track) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(inbox.CLAIM, [by.name, list(ids), [1] * len(ids)])
-
-
-def start(to: Consumer = track, rate: float | None = None, **filters: Any) -> ArchiveReplay:
-    replay = runs.start_replay(runs.plan_replay(to, Selection(**filters)), by="ada", rate=rate)
-    assert replay is not None
-    return replay
-
-
 def test_it_sends_what_the_consumer_has_not_handled_to_its_queue_alone(
-    drive: Callable[[ArchiveReplay], None], queue: Queue
+    drive: Callable[[ArchiveReplay], None], broker: StandInBroker
 ) -> None:
     ids = happened(5)
     handled(ids[:2])
-    replay = start()
+    replay = archive_replay()
     drive(replay)
     assert (replay.state, replay.sent, replay.total) == ("done", 3, 3)
-    assert queue.ids == ids[2:]
-    [first, *_] = queue.sent
+    assert broker.ids == ids[2:]
+    [first, *_] = broker.sent
     assert (first.exchange, first.routing_key) == ("", track.name)
     headers = first.properties["application_headers"]
     assert (headers["x-replay-id"], headers["x-attempt"]) == (str(replay.pk), 1)
@@ -128,7 +78,7 @@ def test_it_sends_what_the_consumer_has_not_handled_to_its_queue_alone(
 
 
 def test_what_a_dead_letter_or_the_outbox_holds_is_told_apart(
-    drive: Callable[[ArchiveReplay], None], queue: Queue
+    drive: Callable[[ArchiveReplay], None], broker: StandInBroker
 ) -> None:
     [done, dead, waiting, missing] = happened(4)
     handled([done])
@@ -136,110 +86,114 @@ def test_what_a_dead_letter_or_the_outbox_holds_is_told_apart(
     ProcessedEvent.objects.create(
         event_id=waiting, consumer=track.name, outcome="waiting", processed_at=datetime.now(UTC)
     )
-    letter = stored(parcel(f"p-{uuid4()}"))
+    letter = dead_letter(parcel(f"p-{uuid4()}"))
     with transaction.atomic():
         [unsent] = publish(ParcelSent(parcel_id="p"))
     plan = runs.plan_replay(track, Selection())
     assert dict(plan.counts) == {"handled": 1, "dead": 2, "missing": 1, "outbox": 1}
-    assert letter.event_id not in queue.ids
-    drive(start())
-    assert queue.ids == [missing, unsent]
+    assert letter.event_id not in broker.ids
+    drive(archive_replay())
+    assert broker.ids == [missing, unsent]
     assert Outbox.objects.filter(event_id=unsent).exists()
 
 
 def test_an_open_letter_that_the_inbox_does_not_know_is_left_to_its_own_replay(
-    drive: Callable[[ArchiveReplay], None], queue: Queue
+    drive: Callable[[ArchiveReplay], None], broker: StandInBroker
 ) -> None:
-    letter = stored(parcel(f"p-{uuid4()}"))
+    letter = dead_letter(parcel(f"p-{uuid4()}"))
     [unreadable, missing] = happened(2)
     ProcessedEvent.objects.all().delete()
     DeadLetter.objects.filter(pk=letter.pk).update(event_id=unreadable)
     assert dict(runs.plan_replay(track, Selection()).counts) == {"dead": 1, "missing": 1}
-    drive(start())
-    assert queue.ids == [missing]
+    drive(archive_replay())
+    assert broker.ids == [missing]
 
 
-def test_the_filters_all_hold_at_once(drive: Callable[[ArchiveReplay], None], queue: Queue) -> None:
+def test_the_filters_all_hold_at_once(drive: Callable[[ArchiveReplay], None], broker: StandInBroker) -> None:
     [other] = happened(1, parcel_id="other")
     [mine] = happened(1, parcel_id="mine")
     tracked = happened(1, event=ParcelTracked, parcel_id="mine")
-    replay = start(aggregate_id="mine", types=["parcel.sent"], since=datetime.now(UTC) - timedelta(hours=1))
+    replay = archive_replay(aggregate_id="mine", types=["parcel.sent"], since=datetime.now(UTC) - timedelta(hours=1))
     drive(replay)
-    assert queue.ids == [mine]
-    assert {other, *tracked}.isdisjoint(queue.ids)
+    assert broker.ids == [mine]
+    assert {other, *tracked}.isdisjoint(broker.ids)
     assert (
         runs.start_replay(runs.plan_replay(track, Selection(until=datetime.now(UTC) - timedelta(hours=1))), by="a")
         is None
     )
-    correlation = windows.fetch("SELECT correlation_id FROM event WHERE id = %s", [other])[0][0]
-    queue.sent.clear()
-    drive(start(correlation_id=correlation))
-    assert queue.ids == [other]
+    correlation = fetch("SELECT correlation_id FROM event WHERE id = %s", [other])[0][0]
+    broker.sent.clear()
+    drive(archive_replay(correlation_id=correlation))
+    assert broker.ids == [other]
 
 
-def test_since_and_until_go_by_the_time_in_the_id(drive: Callable[[ArchiveReplay], None], queue: Queue) -> None:
+def test_since_and_until_go_by_the_time_in_the_id(
+    drive: Callable[[ArchiveReplay], None], broker: StandInBroker
+) -> None:
     ids = happened(3)
     moments = [datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC) for event_id in ids]
-    drive(start(since=moments[0], until=moments[-1] + timedelta(milliseconds=1)))
-    assert queue.ids == ids
+    drive(archive_replay(since=moments[0], until=moments[-1] + timedelta(milliseconds=1)))
+    assert broker.ids == ids
 
 
 def test_a_type_that_the_consumer_does_not_listen_to_is_refused() -> None:
-    with pytest.raises(WrongSelection, match=r"does not listen to parcel\.tracked\. It listens to parcel\.sent"):
+    with pytest.raises(SelectionError, match=r"does not listen to parcel\.tracked\. It listens to parcel\.sent"):
         runs.plan_replay(track, Selection(types=["parcel.tracked"]))
-    with pytest.raises(WrongSelection, match=r"No event is called parcel\.lost"):
+    with pytest.raises(SelectionError, match=r"No event is called parcel\.lost"):
         runs.plan_replay(track, Selection(types=["parcel.lost"]))
 
 
 def test_a_consumer_with_effects_outside_has_to_be_named() -> None:
     mail = consumer("parcel.mail", on=[ParcelSent], side_effects=True)(lambda event: None)
-    with pytest.raises(WrongSelection, match=r"--side-effects parcel\.mail"):
+    with pytest.raises(SelectionError, match=r"--side-effects parcel\.mail"):
         runs.consumer_named("parcel.mail")
     assert runs.consumer_named("parcel.mail", side_effects="parcel.mail") is mail
-    with pytest.raises(WrongSelection, match=r"No consumer is called parcel\.male"):
+    with pytest.raises(SelectionError, match=r"No consumer is called parcel\.male"):
         runs.consumer_named("parcel.male")
 
 
-def test_the_set_is_frozen_at_the_start(drive: Callable[[ArchiveReplay], None], queue: Queue) -> None:
+def test_the_set_is_frozen_at_the_start(drive: Callable[[ArchiveReplay], None], broker: StandInBroker) -> None:
     before = happened(2)
-    replay = start()
+    replay = archive_replay()
     happened(2)
     drive(replay)
-    assert queue.ids == before
+    assert broker.ids == before
 
 
-def test_no_more_than_the_bound_waits_in_the_queue(new_driver: Callable[[], ArchiveReplayDriver], queue: Queue) -> None:
+def test_no_more_than_the_bound_waits_in_the_queue(
+    new_driver: Callable[[], ArchiveReplayDriver], broker: StandInBroker
+) -> None:
     happened(IN_QUEUE + 50)
-    replay = start()
+    replay = archive_replay()
     driven = new_driver()
-    queue.waiting = IN_QUEUE - 220
+    broker.waiting = IN_QUEUE - 220
     assert driven.step(replay.pk)
-    assert len(queue.sent) == 220
-    queue.waiting = IN_QUEUE - 150
+    assert len(broker.sent) == 220
+    broker.waiting = IN_QUEUE - 150
     assert not driven.step(replay.pk)
-    assert len(queue.sent) == 220
+    assert len(broker.sent) == 220
 
 
 def test_a_window_of_others_events_moves_on_without_sending(
-    drive: Callable[[ArchiveReplay], None], queue: Queue, monkeypatch: pytest.MonkeyPatch
+    drive: Callable[[ArchiveReplay], None], broker: StandInBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows, "BOUNDARY", windows.BOUNDARY.replace(f"LIMIT {windows.LOOK_AT}", "LIMIT 3"))
     happened(10, event=ParcelTracked)
     [rare] = happened(1)
     happened(10, event=ParcelTracked)
-    replay = start()
+    replay = archive_replay()
     drive(replay)
-    assert (queue.ids, replay.state) == ([rare], "done")
+    assert (broker.ids, replay.state) == ([rare], "done")
 
 
 def test_a_driver_that_dies_after_it_sent_leaves_no_gap(
     new_driver: Callable[[], ArchiveReplayDriver],
     drive: Callable[[ArchiveReplay], None],
-    queue: Queue,
+    broker: StandInBroker,
     monkeypatch: Any,
 ) -> None:
     ids = happened(5)
-    replay = start(rate=4)
+    replay = archive_replay(rate=4)
 
     def die(_: str) -> None:
         raise KeyboardInterrupt
@@ -249,48 +203,50 @@ def test_a_driver_that_dies_after_it_sent_leaves_no_gap(
         with pytest.raises(KeyboardInterrupt):
             new_driver().step(replay.pk)
     replay.refresh_from_db()
-    assert (len(queue.sent), replay.sent) == (2, 0)
+    assert (len(broker.sent), replay.sent) == (2, 0)
     # Its lease is its own until it runs out.
     assert not new_driver().step(replay.pk)
-    assert len(queue.sent) == 2
+    assert len(broker.sent) == 2
     ArchiveReplay.objects.update(lease_until=datetime.now(UTC) - timedelta(seconds=1), rate=None)
     drive(replay)
-    assert queue.ids == [*ids[:2], *ids]
+    assert broker.ids == [*ids[:2], *ids]
     assert (replay.state, replay.sent) == ("done", 5)
 
 
 def test_what_a_full_queue_refuses_is_sent_later(
-    new_driver: Callable[[], ArchiveReplayDriver], drive: Callable[[ArchiveReplay], None], queue: Queue
+    new_driver: Callable[[], ArchiveReplayDriver], drive: Callable[[ArchiveReplay], None], broker: StandInBroker
 ) -> None:
     ids = happened(5)
-    replay = start()
-    queue.takes = 2
+    replay = archive_replay()
+    broker.takes = 2
     new_driver().step(replay.pk)
     replay.refresh_from_db()
     assert (replay.sent, replay.state) == (2, "running")
     assert "it is full" in replay.note
-    queue.takes = 1000
+    broker.takes = 1000
     ArchiveReplay.objects.update(lease_holder="")
     drive(replay)
-    assert queue.ids == ids
+    assert broker.ids == ids
     assert (replay.state, replay.note) == ("done", "")
 
 
-def test_a_missing_queue_is_said_and_waited_for(new_driver: Callable[[], ArchiveReplayDriver], queue: Queue) -> None:
+def test_a_missing_queue_is_said_and_waited_for(
+    new_driver: Callable[[], ArchiveReplayDriver], broker: StandInBroker
+) -> None:
     happened(1)
-    replay = start()
-    queue.waiting = None
+    replay = archive_replay()
+    broker.waiting = None
     assert not new_driver().step(replay.pk)
     replay.refresh_from_db()
     assert (replay.state, "declare_topology" in replay.note) == ("running", True)
 
 
 def test_a_broker_that_does_not_answer_changes_nothing(
-    new_driver: Callable[[], ArchiveReplayDriver], queue: Queue
+    new_driver: Callable[[], ArchiveReplayDriver], broker: StandInBroker
 ) -> None:
     happened(1)
-    replay = start()
-    queue.down = True
+    replay = archive_replay()
+    broker.down = True
     with pytest.raises(Unconfirmed):
         new_driver().step(replay.pk)
     replay.refresh_from_db()
@@ -298,10 +254,10 @@ def test_a_broker_that_does_not_answer_changes_nothing(
 
 
 def test_a_paused_replay_goes_on_where_it_was(
-    new_driver: Callable[[], ArchiveReplayDriver], drive: Callable[[ArchiveReplay], None], queue: Queue
+    new_driver: Callable[[], ArchiveReplayDriver], drive: Callable[[ArchiveReplay], None], broker: StandInBroker
 ) -> None:
     ids = happened(4)
-    replay = start(rate=4)
+    replay = archive_replay(rate=4)
     new_driver().step(replay.pk)
     ArchiveReplay.objects.update(lease_holder="", rate=None)
     runs.pause_replay(replay.pk, by="ada")
@@ -309,15 +265,15 @@ def test_a_paused_replay_goes_on_where_it_was(
     assert (replay.state, replay.sent) == ("paused", 2)
     runs.resume_replay(replay.pk, by="ada")
     drive(replay)
-    assert queue.ids == ids
+    assert broker.ids == ids
 
 
-def test_a_cancelled_replay_is_over(drive: Callable[[ArchiveReplay], None], queue: Queue) -> None:
+def test_a_cancelled_replay_is_over(drive: Callable[[ArchiveReplay], None], broker: StandInBroker) -> None:
     happened(4)
-    replay = start()
+    replay = archive_replay()
     runs.cancel_replay(replay.pk, by="ada")
     drive(replay)
-    assert (replay.state, replay.note, queue.sent) == ("cancelled", "Cancelled by ada.", [])
+    assert (replay.state, replay.note, broker.sent) == ("cancelled", "Cancelled by ada.", [])
     with pytest.raises(RunRefused, match="is cancelled"):
         runs.resume_replay(replay.pk, by="ada")
     with pytest.raises(RunRefused, match="replay_events --list"):
@@ -328,7 +284,7 @@ def test_a_process_of_an_older_release_leaves_a_fill_that_it_does_not_know_to_ot
     new_driver: Callable[[], ArchiveReplayDriver],
 ) -> None:
     happened(1)
-    replay = start()
+    replay = archive_replay()
     assert new_driver().free_runs() == [replay.pk]
     ArchiveReplay.objects.update(consumer="parcel.of_tomorrow")
     assert new_driver().free_runs() == []
@@ -338,8 +294,8 @@ def test_an_event_of_long_ago_is_retried_as_any_other() -> None:
     """`max_age` counts from the first failure of this delivery, not from when the event happened."""
     [event] = happened(1)
     aged = consumer("parcel.aged", on=[ParcelSent], retry=Retry(times=3, max_age=60))(lambda event: None)
-    ((body, *_),) = [[each.body, None] for each in messages(aged, event)]
-    delivery = Delivery(body, {"x-attempt": 1, "x-replay-id": str(uuid4())})
+    [message] = messages(aged, event)
+    delivery = Delivery(message.body, {"x-attempt": 1, "x-replay-id": str(uuid4())})
     a_year_later = datetime.now(UTC) + timedelta(days=365)
     assert decide(aged, ValueError("no"), delivery, a_year_later) == RetryLater(1, 2)
 

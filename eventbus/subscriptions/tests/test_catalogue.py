@@ -8,12 +8,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from eventbus.consumer import CONSUMERS, consumer
-from eventbus.dead_letters.tests.test_services import parcel, stored
-from eventbus.replays.tests.test_replays import handled, happened
 from eventbus.subscriptions.activity import note_activity
 from eventbus.subscriptions.catalogue import ConsumerEntry, consumer_entries, contract_entries
 from eventbus.subscriptions.models import Subscription
 from eventbus.subscriptions.noting import note_subscriptions
+from eventbus.tests.builders import dead_letter, handled, happened, parcel
 from eventbus.tests.samples import ParcelSent, ParcelTracked, track
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +43,7 @@ def test_a_consumer_shows_what_it_declares_and_what_became_of_it() -> None:
     happened(2)
     consumer("parcel.remember", on=[ParcelSent], ordered=True, start="beginning")(lambda event: None)
     note_subscriptions()
-    stored(parcel("p"))
+    dead_letter(parcel("p"))
     assert known().dead_letters == 1
     found = known("parcel.remember")
     assert found.traits == ["ordered", "from the beginning"]

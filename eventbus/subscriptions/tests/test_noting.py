@@ -16,9 +16,9 @@ from eventbus.recording.publish import publish
 from eventbus.relay.lag import outbox_lag
 from eventbus.replays.models import ArchiveReplay
 from eventbus.replays.runs import cancel_replay, finish_replay, pause_replay
-from eventbus.replays.tests.test_replays import handled, happened
 from eventbus.subscriptions.models import Subscription
 from eventbus.subscriptions.noting import EPOCH, note_subscriptions
+from eventbus.tests.builders import handled, happened
 from eventbus.tests.samples import ParcelSent, ParcelTracked
 
 pytestmark = pytest.mark.django_db

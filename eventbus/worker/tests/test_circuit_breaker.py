@@ -69,10 +69,10 @@ def test_what_began_before_it_opened_does_not_decide() -> None:
     assert not breaker.lets_pass(running=0)
 
 
-def test_what_waits_is_let_go_after_so_many_bad_probes_and_after_as_many_again() -> None:
+def test_what_waits_is_let_go_after_ten_bad_probes_and_after_ten_more() -> None:
     breaker = opened()
     assert not breaker.holds_for_long
-    long = []
+    long: list[int] = []
     for probe in range(1, 2 * PROBES_PER_PAUSE + 1):
         breaker.half_open()
         breaker.record(bad=1)

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 
 from eventbus.consumer import Retry, consumer
-from eventbus.errors import InvalidEvent, PermanentFailure
+from eventbus.errors import InvalidEvent, PermanentFailure, Reason
 from eventbus.tests.samples import ParcelSent
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import (
@@ -54,13 +54,13 @@ def from_server(code: str, kind: type[DatabaseError] = OperationalError) -> Data
         (ValueError("x"), Delivery(b"{}"), RetryLater(1, 2)),
         (ValueError("x"), failed_before(2), RetryLater(10, 3)),
         (ValueError("x"), failed_before(3), RetryLater(10, 4)),
-        (ValueError("x"), failed_before(4), GiveUp("exhausted")),
-        (ValueError("x"), failed_before(2, seconds_ago=3601), GiveUp("expired")),
+        (ValueError("x"), failed_before(4), GiveUp(Reason.EXHAUSTED)),
+        (ValueError("x"), failed_before(2, seconds_ago=3601), GiveUp(Reason.EXPIRED)),
         (ValueError("x"), failed_before(2, seconds_ago=3599), RetryLater(10, 3)),
-        (PermanentFailure("x"), Delivery(b"{}"), GiveUp("permanent")),
-        (Hopeless("x"), Delivery(b"{}"), GiveUp("permanent")),
-        (InvalidEvent("unknown_type", "x"), Delivery(b"{}"), GiveUp("unknown_type")),
-        (PoisonMessage("x"), Delivery(b"{}"), GiveUp("kills_its_worker")),
+        (PermanentFailure("x"), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (Hopeless("x"), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (InvalidEvent(Reason.UNKNOWN_TYPE, "x"), Delivery(b"{}"), GiveUp(Reason.UNKNOWN_TYPE)),
+        (PoisonMessage("x"), Delivery(b"{}"), GiveUp(Reason.KILLS_ITS_WORKER)),
         (IntegrityError("x"), Delivery(b"{}"), RetryLater(1, 2)),
         # The database is not there: no attempt is used up, however often and however long.
         (InterfaceError("x"), failed_before(4), RetryLater(1, 4)),
@@ -71,11 +71,13 @@ def from_server(code: str, kind: type[DatabaseError] = OperationalError) -> Data
         (from_server("08006"), failed_before(4), RetryLater(1, 4)),
         # The database is there and refused this transaction: that is an attempt.
         (from_server("40P01"), failed_before(1), RetryLater(1, 2)),
-        (from_server("55P03"), failed_before(4), GiveUp("exhausted")),
-        (from_server("57014"), failed_before(4), GiveUp("exhausted")),
+        (from_server("55P03"), failed_before(4), GiveUp(Reason.EXHAUSTED)),
+        (from_server("57014"), failed_before(4), GiveUp(Reason.EXHAUSTED)),
     ],
 )
-def test_verdict(patient: Any, error: Exception, delivery: Delivery, expected: RetryLater | GiveUp) -> None:
+def test_what_becomes_of_a_failure(
+    patient: Any, error: Exception, delivery: Delivery, expected: RetryLater | GiveUp
+) -> None:
     assert decide(patient, error, delivery, NOW) == expected
 
 
@@ -93,7 +95,7 @@ def test_anyone_may_write_nonsense_into_the_headers(nonsense: Any) -> None:
 
 
 @pytest.mark.parametrize("since", ["2025-03-01T11:00:00", "2025-03-01T11:00:00+00:00", "not a time", "9999-12-31"])
-def test_a_verdict_is_reached_whatever_the_time_header_says(patient: Any, since: str) -> None:
+def test_a_decision_is_reached_whatever_the_time_header_says(patient: Any, since: str) -> None:
     delivery = Delivery(b"{}", {"x-attempt": 2, "x-first-failed-at": since})
     assert isinstance(decide(patient, ValueError("x"), delivery, NOW), RetryLater | GiveUp)
 
@@ -132,7 +134,7 @@ def test_a_long_history_of_attempts_keeps_its_beginning_and_its_end(patient: Any
 
 
 def test_the_first_letters_of_a_replay_are_not_tried_again(patient: Any) -> None:
-    assert decide(patient, ValueError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == GiveUp("exhausted")
+    assert decide(patient, ValueError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == GiveUp(Reason.EXHAUSTED)
     assert decide(patient, InterfaceError("x"), Delivery(b"{}", {"x-single-try": 1}), NOW) == RetryLater(1, 1)
 
 
@@ -140,10 +142,10 @@ def test_a_dead_letter_says_why(patient: Any) -> None:
     try:
         raise ValueError("y" * 20_000)
     except ValueError as error:
-        letter = dead_message(patient, failed_before(4), GiveUp("exhausted"), error, NOW)
+        message = dead_message(patient, failed_before(4), GiveUp(Reason.EXHAUSTED), error, NOW)
 
-    headers = letter.properties["application_headers"]
-    assert (letter.exchange, letter.routing_key) == ("events.dead", "parcel.patient")
+    headers = message.properties["application_headers"]
+    assert (message.exchange, message.routing_key) == ("events.dead", "parcel.patient")
     assert (headers["x-dead-reason"], headers["x-consumer"], headers["x-attempt"]) == ("exhausted", "parcel.patient", 4)
     assert headers["x-error-class"] == "builtins.ValueError"
     assert len(headers["x-error-message"]) == len(headers["x-traceback"]) == MAX_HEADER_CHARS

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -62,7 +63,7 @@ def test_one_bad_event_leaves_nothing_of_its_batch(position: int) -> None:
 
 
 def test_a_handler_of_lists_gets_the_new_ones_as_one_list() -> None:
-    batches: list[list[ParcelSent]] = []
+    batches: list[Sequence[ParcelSent]] = []
     declared = consumer("parcel.gather", on=[ParcelSent], batched=True)(batches.append)
     old, first, second, alone = sent(), sent(), sent(), sent()
     deliver(old, to=declared)

@@ -1,0 +1,131 @@
+"""What waits in a worker and what runs: a lane per consumer's queue, and the runs that its deliveries go in.
+
+Nothing here knows a pool or a connection. `celery_consumer` fills the lanes and starts the runs.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from eventbus.consumer import Consumer
+from eventbus.worker.circuit_breaker import CircuitBreaker
+from eventbus.worker.delivery import PASSED_ON, Delivery
+from eventbus.worker.processing import Settled
+
+#: What of a delivery's headers travels on to the pool: ours and CloudEvents'; the rest is the broker's.
+OWN_HEADERS = (
+    "x-attempt",
+    "x-attempts",
+    "x-first-failed-at",
+    "x-delivery-count",
+    "x-replay-id",
+    "x-letter-id",
+    "x-single-try",
+    "traceparent",
+)
+
+
+@dataclass
+class Lane:
+    """What waits and what runs of one consumer's queue, over one broker connection."""
+
+    consumer: Consumer
+    slots: int
+    waiting: deque[Any] = field(default_factory=deque)
+    alone: deque[Any] = field(default_factory=deque)
+    running: int = 0
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    batch: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.batch = self.consumer.batch
+
+    def take(self) -> list[Any]:
+        """The deliveries of the next run: suspects one by one, the others as many as may share a transaction."""
+        if self.alone:
+            return [self.alone.popleft()]
+        if self.breaker.is_half_open:
+            return [self.waiting.popleft()]
+        return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
+
+    def let_go(self) -> list[Any]:
+        """Everything that waits, so that it can go back to the broker."""
+        held = [*self.alone, *self.waiting]
+        self.alone.clear()
+        self.waiting.clear()
+        return held
+
+    def split(self, messages: Sequence[Any]) -> None:
+        """A batch failed: its deliveries go one by one, and the next batch is smaller, in case it was too slow."""
+        self.alone.extend(messages)
+        self.batch = max(1, self.batch // 2)
+
+    def grow(self) -> None:
+        """A run went well: the next batch may be larger."""
+        self.batch = min(self.consumer.batch, self.batch * 2)
+
+
+class Run:
+    """Some deliveries as one Celery message (protocol 2), with one acknowledgement for all of them.
+
+    It offers what Celery's Request reads of a kombu.Message.
+    """
+
+    content_type = content_encoding = None
+    body = None
+
+    def __init__(self, consumer: Consumer, messages: Sequence[Any], *, put_back: bool) -> None:
+        self.messages = messages
+        self.failure: Settled | None = None
+        # Another program may have left the message id out; the delivery tag tells its messages apart.
+        event_ids = [str(m.properties.get("message_id") or f"delivery {m.delivery_tag}") for m in messages]
+        task_id = str(uuid5(NAMESPACE_URL, f"{consumer.name} {' '.join(event_ids)}"))
+        label = event_ids[0] if len(messages) == 1 else f"{len(messages)} events from {event_ids[0]}"
+        self.headers: dict[str, Any] = {}
+        self.properties: dict[str, Any] = {"correlation_id": messages[0].properties.get("correlation_id")}
+        self.delivery_info = {
+            "exchange": "",
+            "routing_key": consumer.name,
+            "redelivered": bool(messages[0].delivery_info.get("redelivered")),
+        }
+        self.payload = {
+            "lang": "py",
+            "task": consumer.name,
+            "id": task_id,
+            "root_id": task_id,
+            "args": ([as_delivery(message) for message in messages],),
+            "kwargs": {"put_back": True} if put_back else {},
+            "argsrepr": f"({label})",
+            "kwargsrepr": "{'put_back': True}" if put_back else "{}",
+            # The soft limit is an exception in the handler, the hard one kills the process shortly after.
+            "timelimit": (consumer.killed_after, consumer.time_limit),
+        }
+
+
+def as_delivery(message: Any) -> Delivery:
+    """What the pool process needs of a broker message."""
+    return Delivery(
+        body=bytes(message.body) if isinstance(message.body, memoryview) else message.body,
+        headers={
+            name: value
+            for name, value in (message.headers or {}).items()
+            if name in OWN_HEADERS or name.startswith("cloudEvents")
+        },
+        properties={name: message.properties[name] for name in PASSED_ON if name in message.properties},
+    )
+
+
+def slots(consumer: Consumer, consumers: int, processes: int) -> int:
+    """How many runs of this consumer go at once: each other consumer of the worker keeps a process free for itself."""
+    return max(1, min(consumer.concurrency, processes - (consumers - 1)))
+
+
+def pool_size(consumers: Sequence[Consumer], limit: int) -> int:
+    """Pool processes for these consumers: one each, up to `limit` for one that works without batches, `limit` in all.
+
+    Never more than they declare.
+    """
+    needed = sum(min(consumer.concurrency, limit) if consumer.batch == 1 else 1 for consumer in consumers)
+    return max(needed, min(sum(consumer.concurrency for consumer in consumers), limit))

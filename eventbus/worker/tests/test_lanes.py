@@ -1,0 +1,64 @@
+import pytest
+
+from eventbus.tests.builders import declare
+from eventbus.worker.lanes import Lane, pool_size, slots
+
+
+def lane(*, batch: int = 8, waiting: int = 0) -> Lane:
+    opened = Lane(declare(batch=batch), slots=1)
+    opened.waiting.extend(range(waiting))
+    return opened
+
+
+def test_a_run_takes_what_waits_up_to_the_batch() -> None:
+    busy = lane(batch=8, waiting=10)
+    assert busy.take() == list(range(8))
+    assert busy.take() == [8, 9]
+    assert busy.take() == []
+
+
+def test_a_lone_event_goes_alone() -> None:
+    assert lane(waiting=1).take() == [0]
+
+
+def test_suspects_go_first_and_one_by_one() -> None:
+    suspicious = lane(waiting=2)
+    suspicious.alone.extend(["a", "b"])
+    assert [suspicious.take() for _ in range(3)] == [["a"], ["b"], [0, 1]]
+
+
+def test_a_failed_batch_is_split_and_the_next_is_smaller_until_runs_go_well_again() -> None:
+    troubled = lane(batch=8, waiting=20)
+    troubled.split(troubled.take())
+    assert [troubled.take() for _ in range(8)] == [[n] for n in range(8)]
+    assert troubled.take() == [8, 9, 10, 11]
+    troubled.grow()
+    assert troubled.take() == list(range(12, 20))
+    troubled.grow()
+    assert troubled.batch == 8
+
+
+def test_a_batch_never_shrinks_to_nothing() -> None:
+    unlucky = lane(batch=2)
+    for _ in range(5):
+        unlucky.split([])
+    assert unlucky.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "consumers", "processes", "expected"),
+    [(50, 1, 2, 2), (1, 1, 8, 1), (50, 2, 2, 1), (50, 3, 8, 6), (5, 3, 8, 5), (50, 4, 2, 1)],
+)
+def test_each_other_consumer_of_a_worker_keeps_a_process_free(
+    concurrency: int, consumers: int, processes: int, expected: int
+) -> None:
+    assert slots(declare(concurrency=concurrency), consumers, processes) == expected
+
+
+@pytest.mark.parametrize(
+    ("concurrencies", "limit", "expected"),
+    [([50], 2, 2), ([1], 8, 1), ([50, 20], 8, 8), ([1, 1, 1], 2, 3), ([2, 3], 8, 5)],
+)
+def test_a_pool_has_a_process_per_consumer_at_least(concurrencies: list[int], limit: int, expected: int) -> None:
+    consumers = [declare(f"parcel.c{n}", concurrency=each) for n, each in enumerate(concurrencies)]
+    assert pool_size(consumers, limit) == expected
