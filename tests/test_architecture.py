@@ -168,7 +168,7 @@ def test_every_name_in_the_pages_can_be_imported() -> None:
     """Or it is a name of another kind: of a consumer, a task, an event type, a queue or an exchange."""
     celery.loader.import_default_modules()
     others = {*CONSUMERS, *celery.tasks, *(event_type for event_type, _ in CONTRACTS)}
-    others |= {each.name for each in [*queues(), *exchanges()]}
+    others |= {queue.name for queue in queues()} | {exchange.name for exchange in exchanges()}
     named = {name: page for page in PAGES for name in named_in_backticks(page) if name not in others}
     wrong = [f"{page.relative_to(ROOT)}: {name}" for name, page in named.items() if not exists(name)]
     assert wrong == []
