@@ -182,6 +182,17 @@ def exists(name: str) -> bool:
     return True
 
 
+def test_every_file_and_folder_in_the_pages_is_there() -> None:
+    """All but those that the reader is asked to make."""
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in PAGES
+        for path in re.findall(r"`((?:[a-z_]\w*/)+(?:\w+\.(?:py|json))?)`", page.read_text())
+        if not (ROOT / path).exists() and f" as `{path}`:" not in page.read_text()
+    ]
+    assert missing == []
+
+
 def test_the_map_names_every_part_of_the_bus() -> None:
     named = set(named_in_backticks(ROOT / "docs/architecture.md"))
     parts = {f"eventbus.{module.name}" for module in pkgutil.iter_modules(eventbus.__path__)}
