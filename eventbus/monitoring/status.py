@@ -9,6 +9,7 @@ from django.db.models import Count
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
 from eventbus.consumer import CONSUMERS
+from eventbus.db.sessions import RELAY, count_sessions
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
@@ -60,11 +61,7 @@ def bus_status() -> BusStatus:
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
         outbox, held, oldest = cursor.fetchone() or (0, 0, 0.0)
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()"
-        )
-        (relays,) = cursor.fetchone() or (0,)
-    return BusStatus(outbox, oldest, relays, _queues(), held)
+    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), held)
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from eventbus.dead_letters.services import discard
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.management.options import actor, add_filters, require_filter, selection
 
 

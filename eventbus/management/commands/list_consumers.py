@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from eventbus.contracts.registry import CONTRACTS
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.subscriptions.catalogue import ConsumerEntry, consumer_entries, contract_entries
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from eventbus.dead_letters import queries
 from eventbus.dead_letters.models import DeadLetterGroup, DeadLetterReplay, DeadLetterState
 from eventbus.dead_letters.queries import COUNT_LIMIT
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.management.options import add_filters, selection
 
 

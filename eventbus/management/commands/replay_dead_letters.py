@@ -7,8 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from eventbus.conf import bus_settings
 from eventbus.dead_letters import queries, replays
@@ -17,9 +16,10 @@ from eventbus.dead_letters.models import DeadLetterReplay, ReplayState
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver, tally_of
 from eventbus.dead_letters.selection import Selection
 from eventbus.leases import RunRefused
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.management.commands.show_dead_letter import trial_lines
 from eventbus.management.options import actor, add_filters, fraction, rate, require_filter, selection
+from eventbus.management.progress import NOTE, progress_bar
 
 
 class Command(BusCommand):
@@ -99,8 +99,8 @@ class Command(BusCommand):
         driver = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        with progress_bar(quiet) as bar:
-            task = bar.add_task("", total=DeadLetterReplay.objects.get(pk=replay_id).total, note="")
+        with progress_bar(NOTE, quiet=quiet) as bar:
+            task = bar.add_task("replaying", total=DeadLetterReplay.objects.get(pk=replay_id).total, note="")
             driver.run_one(replay_id, lambda: self._show(replay_id, bar, task))
         if (
             driver.stopping.is_set()
@@ -170,16 +170,3 @@ def nothing(chosen: Selection) -> str:
             f"{left_out} letters match, all of consumers with outside effects: name one with --consumer to replay them."
         )
     return "No letter that waits matches."
-
-
-def progress_bar(quiet: bool) -> Progress:
-    """A bar on standard error, where somebody looks."""
-    return Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
-    )

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from eventbus.dead_letters import queries
 from eventbus.dead_letters.dry_run import DryRun, DryRunRefused, dry_run
 from eventbus.dead_letters.models import DeadLetter
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 
 
 class Command(BusCommand):

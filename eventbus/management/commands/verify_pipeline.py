@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from eventbus.broker.publisher import SEND_ERRORS
 from eventbus.conf import bus_settings
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.monitoring import deliveries, invariants
 
 
