@@ -1,4 +1,4 @@
-"""The names of database sessions: each process gives its own, and anyone who looks at pg_stat_activity sees it."""
+"""The names of database sessions: each process gives its own, and pg_stat_activity shows it."""
 
 from django.db import connection
 

@@ -26,7 +26,7 @@ FROM outbox
 class QueueStatus:
     """`ready` counts messages that wait; those in a worker's hands are not in it. `ready` is None: no such queue.
 
-    `dead` counts the letters that nobody has settled yet.
+    `dead` counts the dead letters that nobody has settled yet.
     """
 
     name: str
@@ -37,13 +37,13 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class BusStatus:
-    """`oldest_seconds` is the age of the oldest event that is not published yet; `held` wait for a full queue."""
+    """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue."""
 
     outbox: int
     oldest_seconds: float
     relays: int
     queues: list[QueueStatus]
-    held: int = 0
+    blocked: int = 0
 
     @property
     def is_staffed(self) -> bool:
@@ -60,8 +60,8 @@ def bus_status() -> BusStatus:
     """Ask database and broker. Raises DatabaseError or one of BROKER_ERRORS when one does not answer."""
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
-        outbox, held, oldest = cursor.fetchone() or (0, 0, 0.0)
-    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), held)
+        outbox, blocked, oldest = cursor.fetchone() or (0, 0, 0.0)
+    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), blocked)
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:
@@ -76,7 +76,7 @@ def _queues() -> list[QueueStatus]:
     found = []
     with connect(bus_settings.BROKER_URL) as broker:
 
-        def look(name: str) -> tuple[int | None, int]:
+        def ask(name: str) -> tuple[int | None, int]:
             try:
                 with broker.channel() as channel:
                     answer = channel.queue_declare(name, passive=True)
@@ -85,11 +85,11 @@ def _queues() -> list[QueueStatus]:
                 return None, 0
 
         stored = dict(
-            DeadLetter.objects.filter(state=DeadLetterState.OPEN).values_list("consumer").annotate(letters=Count("id"))
+            DeadLetter.objects.filter(state=DeadLetterState.OPEN).values_list("consumer").annotate(number=Count("id"))
         )
         for consumer in CONSUMERS.values():
-            ready, consumers = look(consumer.name)
-            on_the_way, _ = look(consumer.dead_queue)
+            ready, consumers = ask(consumer.name)
+            on_the_way, _ = ask(consumer.dead_queue)
             dead = (on_the_way or 0) + stored.get(consumer.name, 0)
             found.append(QueueStatus(consumer.name, ready, consumers, dead))
     return found

@@ -56,7 +56,7 @@ def print_status(status: BusStatus) -> None:
         )
     console = Console()
     console.print(table)
-    held = f", {status.held} of them wait for a full queue" if status.held else ""
+    blocked = f", {status.blocked} of them wait for a full queue" if status.blocked else ""
     console.print(
-        f"outbox: {status.outbox} events{held}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
+        f"outbox: {status.outbox} events{blocked}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
     )

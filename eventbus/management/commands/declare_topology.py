@@ -52,6 +52,6 @@ class Command(BusCommand):
             ) from error
         for backfill in note_subscriptions():
             self.stderr.write(
-                f"{backfill.consumer} is new: the process worker_dead_letters, which also drives replays and backfills, "
+                f"{backfill.consumer} is new: worker_dead_letters, which also drives replays and backfills, "
                 f"sends it {backfill.total} archived events."
             )

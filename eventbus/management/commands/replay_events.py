@@ -46,8 +46,10 @@ class Command(BusCommand):
         filters.add_argument("--until", type=moment, metavar="TIME", help="published before then")
         filters.add_argument("--aggregate", default="", metavar="ID", help="of this order, product or other aggregate")
         filters.add_argument("--correlation", default="", metavar="ID", help="of this correlation id")
-        parser.add_argument("--rate", type=rate, metavar="N", help="at most so many events per second")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many events of what would be sent")
+        parser.add_argument("--rate", type=rate, metavar="N", help="at most N events per second")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many events of each type would be sent"
+        )
         parser.add_argument("--detach", action="store_true", help="start it, and leave it to worker_dead_letters")
         parser.add_argument(
             "--side-effects", default="", metavar="CONSUMER", help="yes, let this consumer act outside the database"

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         warnings.filterwarnings("ignore", category=SecurityWarning)
         app.worker_main(
             [
-                # Before the subcommand: its banner is no log line.
+                # Before the subcommand: its banner is not a log line.
                 "--quiet",
                 "worker",
                 # The pid, because two nodes of one name on a host would fight for the control queue.
