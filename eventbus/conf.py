@@ -24,13 +24,13 @@ class BusSettings:
     SCHEMA_URL: str = "/schemas"
     #: How the bus introduces itself to an alarm's webhook.
     USER_AGENT: str = "eventbus"
-    #: The project's folder: a failure's place in the code is told relative to it.
+    #: The project's folder: a failure's place in the code is given relative to it.
     CODE_ROOT: Path = Path()
     #: What dead letters say of the code that failed.
     CODE_VERSION: str = "unknown"
     #: Pool processes per consumer group at most, however much concurrency its consumers declare.
     WORKER_PROCESSES: int = 2
-    #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker tells nobody.
+    #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker can't be asked.
     BROKER_CONSUMER_TIMEOUT: int = 1_800
     #: Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
     DEAD_LETTER_KEYS: Sequence[str] = ()
@@ -38,7 +38,7 @@ class BusSettings:
     DEAD_LETTER_DAYS: int = 14
     #: Days that the archive keeps events, and the inbox what became of them; whole months go.
     ARCHIVE_DAYS: int = 365
-    #: A consumer that has heard nothing for this many days is marked as quiet.
+    #: A consumer that has handled nothing for this many days is marked as quiet.
     QUIET_DAYS: int = 7
     #: Who gets a mail, and which address a POST, at each change of an alarm's state. Empty: nobody.
     ALARM_EMAIL: Sequence[str] = ()

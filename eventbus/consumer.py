@@ -194,7 +194,7 @@ def consumer(
     statements per batch and a row per aggregate);
     `side_effects`: the handler reaches outside the database. It then runs alone and outside the bus's transaction,
     must claim its work itself, and is left out of replays unless named;
-    `start`: "beginning" fills a new consumer with every event of the archive before it goes over to live ones;
+    `start`: "beginning" gives a new consumer a backfill: every event of the archive before it goes over to live ones;
     `tables`: the tables that hold nothing but what this handler makes of its events, so that they can be rebuilt.
     Several events: give `on` as a tuple, and annotate the handler with their union. Raises ValueError on a wrong or
     repeated declaration.
@@ -206,9 +206,9 @@ def consumer(
     if min(concurrency, time_limit, batch) < 1:
         raise ValueError(f"{name!r}: concurrency, time_limit and batch are at least 1.")
     if side_effects and (batched or ordered):
-        raise ValueError(f"{name!r}: a handler with outside effects takes one event at a time, as they come.")
+        raise ValueError(f"{name!r}: a handler with side effects takes one event at a time, as they come.")
     if side_effects and (tables or start == "beginning"):
-        raise ValueError(f"{name!r}: what reaches outside is not built again, nor filled from the archive.")
+        raise ValueError(f"{name!r}: what reaches outside is not built again, and gets no backfill.")
     kept = [contract.type for contract in on if contract.internal]
     if kept:
         raise ValueError(f"{name!r}: {', '.join(kept)} is internal: only its own app reads it, from the archive.")

@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 30
 
-
+#: Seconds for which a run waits after the broker refused its messages.
 REFUSED_PAUSE = 5.0
-
+#: Seconds between two reports of how far a run is.
 SHOW_EVERY = 0.3
 
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
@@ -53,7 +53,7 @@ class RunRefused(EventbusError):
 
 
 def move_run(model: type[Model], run_id: UUID, allowed: Sequence[str], hint: str, **changes: Any) -> None:
-    """Change a run that is in one of the allowed states. Raises RunRefused; `hint` says where to look for runs."""
+    """Change a run that is in one of the allowed states. Raises RunRefused; `hint` says where runs are listed."""
     runs = model._default_manager.filter(pk=run_id)
     if runs.filter(state__in=allowed).update(**changes):
         return
@@ -69,7 +69,7 @@ class LeasedDriver:
     table: ClassVar[str]
     #: What a lease returns of the run.
     columns: ClassVar[str]
-    #: Seconds until the next look, where there was nothing to do.
+    #: Seconds until the next step, where there was nothing to do.
     poll: ClassVar[float] = 0.2
 
     def __init__(self, broker_url: str) -> None:
@@ -152,13 +152,12 @@ class LeasedDriver:
             self._next_at.pop(run_id, None)
             return None
         before, *columns = rows[0]
-        held: Sequence[Any] = columns
         if run_id in self._in_doubt or before not in (self.name, ""):
             log.warning("replay.taken_up_again", replay_id=str(run_id), previous=before)
             self.settle_doubts(run_id)
             self._in_doubt.discard(run_id)
         self._next_at.setdefault(run_id, 0.0)
-        return held
+        return columns
 
     def allowance(self, run_id: UUID, rate: float | None, window: int) -> int:
         """How many messages may go now: half a second's worth at a time where there is a rate."""

@@ -45,7 +45,7 @@ class AlarmAdmin(ReadOnlyAdmin):
 
 @admin.register(AlarmNotice)
 class AlarmNoticeAdmin(ReadOnlyAdmin):
-    """Who was told of which change, and what has not arrived yet."""
+    """Who was notified of which change, and what has not arrived yet."""
 
     list_display = ["changed_at", "name", "subject", "state", "value", "channel", "delivered_at", "attempts", "error"]
     list_display_links = None

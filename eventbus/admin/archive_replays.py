@@ -125,7 +125,7 @@ class ArchiveReplayAdmin(ReadOnlyAdmin):
                 if replay is not None:
                     self.log_change(request, replay, f"Started with {replay.total} events.")
                     return redirect("admin:eventbus_archivereplay_change", replay.pk)
-        return self.page(request, "start", "Replay events to one consumer", form=form, plan=plan)
+        return self.page(request, "start", "Replay archive to one consumer", form=form, plan=plan)
 
     def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
         known = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "media": self.media}

@@ -1,4 +1,4 @@
-"""Events, the inbox and the outbox in Django admin: to look at, not to change."""
+"""Events, the inbox and the outbox in Django admin, read-only."""
 
 from django.contrib import admin
 

@@ -37,7 +37,7 @@ class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows to look at: what changes them is an event or a service, never a form."""
+    """Rows to read: what changes them is an event or a service, never a form."""
 
     paginator = EstimatedPaginator
     show_full_result_count = False

@@ -43,11 +43,11 @@ def read_manifest(file: Path) -> Manifest:
             f"{manifest_of(file)} is missing: nothing vouches for {file}. Export it again."
         ) from None
     except msgspec.DecodeError as error:
-        raise ArchiveFileError(f"{manifest_of(file)} is no manifest: {error}") from error
+        raise ArchiveFileError(f"{manifest_of(file)} is not a valid manifest: {error}") from error
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:
-    """The envelopes, without their line ends. What is too long to be one comes in pieces, and so as none."""
+    """The envelopes, without their line ends. What is too long to be one comes in pieces, and so not as one."""
     while line := stream.readline(MAX_BODY_BYTES + 2):
         yield line.removesuffix(b"\n")
 

@@ -14,12 +14,12 @@ from eventbus.archive.partitions import create_partitions, month_of
 from eventbus.contracts.codec import decode
 from eventbus.errors import EventbusError, InvalidEvent
 
-#: A batch ends at so many events, or at so many bytes: what bounds the memory, and how long streams stay locked.
+#: A batch ends at this many events, or at this many bytes: what bounds the memory, and how long streams stay locked.
 BATCH = 2_000
 BATCH_BYTES = 4_000_000
 
 TABLE = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE event)"
-# Of an archive that is being filled the planner has no figures: left alone it reads all of it for each batch. This and
+# Of an archive that grows fast the planner has no figures: left alone it reads all of it for each batch. This and
 # the LATERAL below make it look each event up by an index.
 BY_INDEX = "SET LOCAL enable_seqscan = off"
 # The database reads the lines itself: no digit of an event passes through a float.
@@ -64,7 +64,7 @@ SELECT id, type, version, aggregate_type, aggregate_id, sequence,
        occurred_at, correlation_id, causation_id, user_id, data FROM incoming ORDER BY id
 ON CONFLICT (id) DO NOTHING
 """
-# What comes before an aggregate's first event is not in this archive, and no gap.
+# What comes before an aggregate's first event is not in this archive, and not a gap.
 BEGIN = """
 WITH beginning AS MATERIALIZED (
     SELECT aggregate_type, aggregate_id,
@@ -109,7 +109,7 @@ def verify(file: Path, progress: Progress) -> tuple[Manifest, set[datetime]]:
             try:
                 month = month_of(decode(line).envelope.event_id, now)
             except InvalidEvent as error:
-                raise ArchiveFileError(f"{file}, line {tally.events} is no event that we know: {error}") from error
+                raise ArchiveFileError(f"{file}, line {tally.events} is not a valid event: {error}") from error
             if month:
                 found.add(month)
             if tally.events % BATCH == 0:

@@ -42,7 +42,7 @@ def month_start(moment: datetime, ahead: int = 0) -> datetime:
 
 
 def month_of(event_id: UUID, now: datetime) -> datetime | None:
-    """The month whose partition an id belongs to; None for one that is no UUIDv7, or of a time that is yet to come."""
+    """The month whose partition an id belongs to; None for one that is not a UUIDv7, or is of the future."""
     milliseconds = event_id.int >> 80
     if event_id.version != 7 or milliseconds >= month_start(now, MONTHS_AHEAD + 1).timestamp() * 1000:
         return None
@@ -65,7 +65,7 @@ def months() -> dict[datetime, list[str]]:
 def ensure_partitions(now: datetime | None = None) -> list[str]:
     """Create the partitions of this month and the next ones where they are missing; returns the new ones' names.
 
-    An event that fits none (a foreign clock, an id that is no UUIDv7) goes to the default partition.
+    An event that fits none (a foreign clock, an id that is not a UUIDv7) goes to the default partition.
     """
     now = now or datetime.now(UTC)
     return create_partitions(month_start(now, ahead) for ahead in range(MONTHS_AHEAD + 1))

@@ -71,7 +71,7 @@ def due(now: datetime | None = None) -> list[Month]:
     if bus_settings.ARCHIVE_DAYS < 1:
         raise ImproperlyConfigured(f"ARCHIVE_DAYS is {bus_settings.ARCHIVE_DAYS}: keep events for a day at least.")
     cutoff = (now or datetime.now(UTC)) - timedelta(days=bus_settings.ARCHIVE_DAYS)
-    return [_look_at(start) for start in months() if month_start(start, 1) <= cutoff]
+    return [_check(start) for start in months() if month_start(start, 1) <= cutoff]
 
 
 def prune(now: datetime | None = None) -> Iterator[Month]:
@@ -97,7 +97,7 @@ def events_without_month() -> int:
     return _count("SELECT count(*) FROM event_default")
 
 
-def _look_at(start: datetime) -> Month:
+def _check(start: datetime) -> Month:
     bounds = {"start": first_id_at(start), "end": first_id_at(month_start(start, 1))}
     found = {
         "events in the outbox: let the relay publish them": _count(OUTBOX, bounds),
@@ -119,7 +119,7 @@ def _prune_month(month: Month) -> Month | None:
             if tables is None:
                 return None
             without_queueing(lambda: _close(tables))
-            seen = _look_at(month.start)
+            seen = _check(month.start)
             if seen.kept_because:
                 transaction.set_rollback(True)
                 return seen
@@ -142,7 +142,7 @@ def _is_alone() -> bool:
 
 
 def _close(tables: list[str]) -> None:
-    """Keep everybody from writing to this month, so that what is looked at is what goes."""
+    """Keep everybody from writing to this month, so that what is checked is what goes."""
     with connection.cursor() as cursor:
         for table in tables:
             # PostgreSQL lets only those lock a table who may change it. It goes, or this is rolled back.

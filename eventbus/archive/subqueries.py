@@ -4,7 +4,7 @@ Where an app compares its own tables with the archive there are too many events 
 These functions give it what to join, the text of a subquery. Its columns stay as they are, and what it looks for comes
 from contracts and declarations, not from strings. PostgreSQL plans it as if the bus's tables stood there by name.
 
-    f"SELECT o.id FROM orders_order o JOIN {archived(OrderConfirmed)} AS told ON told.aggregate_id = o.id::text"
+    f"SELECT o.id FROM orders_order o JOIN {archived(OrderConfirmed)} AS known ON known.aggregate_id = o.id::text"
 """
 
 from datetime import datetime

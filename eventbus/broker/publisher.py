@@ -145,5 +145,5 @@ class ConfirmingPublisher:
         self._refused.update(self._settle(tag, multiple))
 
     def _on_return(self, _error: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
-        # It is acked as well: the return, which comes first, is all that tells.
+        # It is acked as well: only the return, which comes first, shows it.
         self._refused.add(self._places[message.properties.get("message_id")])

@@ -54,7 +54,7 @@ def consumer_queue(consumer: Consumer) -> Queue:
 
 
 def dead_queue(consumer: Consumer) -> Queue:
-    """Where the consumer's dead letters wait. RabbitMQ 4 would drop one after 20 looks; hence the high limit."""
+    """Where the consumer's dead letters wait. RabbitMQ 4 would drop one after 20 reads; hence the high limit."""
     return Queue(consumer.dead_queue, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}, DEAD, (consumer.name,))
 
 
@@ -85,7 +85,7 @@ def exchanges() -> list[Exchange]:
 
 
 def queues() -> Iterator[Queue]:
-    # Nobody listens to these events: kept a day to look at, then gone. The archive has them all.
+    # Nobody listens to these events: kept a day for people to see, then gone. The archive has them all.
     # Quorum like all others: a classic queue can't be declared while its home node is down, and no relay would publish.
     arguments = {"x-queue-type": "quorum", "x-message-ttl": 86_400_000, "x-max-length": 10_000}
     yield Queue(UNROUTED, arguments, UNROUTED, ("",))

@@ -24,7 +24,7 @@ def queues_have_a_delivery_limit(**_: Any) -> list[CheckMessage]:
                 Error(
                     f"The queue {queue.name} has the delivery limit {limit}: an event that kills its worker comes back "
                     "for ever, or is dead-lettered before the bus can say why.",
-                    hint=f"Set x-delivery-limit above {REDELIVERY_LIMIT} in eventbus/topology.py.",
+                    hint=f"Set x-delivery-limit above {REDELIVERY_LIMIT} in eventbus/broker/topology.py.",
                     id="eventbus.E006",
                 )
             )
@@ -45,7 +45,7 @@ def queues_push_back_and_drop_nothing(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"The queue {queue.name} has {name}={queue.arguments.get(name)!r}, so it can lose events.",
-            hint=f"Set {name} to {wanted!r} in eventbus/topology.py.",
+            hint=f"Set {name} to {wanted!r} in eventbus/broker/topology.py.",
             id="eventbus.E007",
         )
         for queue in _consumer_queues()
@@ -78,7 +78,7 @@ def dead_letters_go_in_no_circle(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"Dead letters go in a circle: {' -> '.join([*circle, circle[0]])}.",
-            hint="Give one of these queues no dead-letter exchange, or another one, in eventbus/topology.py.",
+            hint="Give one of these queues no dead-letter exchange, or another one, in eventbus/broker/topology.py.",
             id="eventbus.E009",
         )
         for circle in circles.values()
@@ -123,7 +123,7 @@ def every_delay_has_its_queues(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"The retry delay of {delay} s, which {who} wants, has no queue.",
-            hint=f"Pick from {LADDER}, or add a rung to LADDER in eventbus/declarations.py.",
+            hint=f"Pick from {LADDER}, or add a rung to LADDER in eventbus/consumer.py.",
             id="eventbus.E011",
         )
         for who, delay in asked

@@ -59,7 +59,7 @@ def celery_loses_nothing(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = [
         Error(
             f"Celery's {name} is {app.conf[name]!r}: {otherwise}.",
-            hint=f"Set it to {wanted!r}: see eventbus/celery_settings.py.",
+            hint=f"Set it to {wanted!r}: see eventbus/worker/celery_settings.py.",
             id="eventbus.E003",
         )
         for name, (wanted, otherwise) in CELERY_MUST.items()
@@ -114,13 +114,13 @@ def names_are_used_once(**_: Any) -> list[CheckMessage]:
 
 @register(BUS)
 def the_webhook_is_an_address(**_: Any) -> list[CheckMessage]:
-    """Found at the start, and not when the first alarm should be told."""
+    """Found at the start, and not when the first alarm should be sent."""
     url = urlsplit(bus_settings.ALARM_WEBHOOK_URL)
     if not bus_settings.ALARM_WEBHOOK_URL or (url.scheme in ("http", "https") and url.hostname):
         return []
     return [
         Error(
-            "ALARM_WEBHOOK_URL is no http or https address.",
+            "ALARM_WEBHOOK_URL is not a valid http or https address.",
             hint="Write it in full, such as https://alarms.example/hook, or leave it empty.",
             id="eventbus.E012",
         )

@@ -12,19 +12,19 @@ MAKE_ONE = "python -c 'from cryptography.fernet import Fernet; print(Fernet.gene
 
 @register()
 def keys_are_keys(**_: Any) -> list[CheckMessage]:
-    """A key that is none would be noticed only with the first dead letter."""
+    """A key that is not valid would be noticed only with the first dead letter."""
     for place, key in enumerate(bus_settings.DEAD_LETTER_KEYS, 1):
         try:
             Fernet(key)
         except ValueError:
             hint = f"Make one with: {MAKE_ONE}"
-            return [Error(f"Key {place} of DEAD_LETTER_KEYS is no Fernet key.", hint=hint, id="eventbus.E101")]
+            return [Error(f"Key {place} of DEAD_LETTER_KEYS is not a valid Fernet key.", hint=hint, id="eventbus.E101")]
     return []
 
 
 @register(Tags.security, deploy=True)
-def letters_have_keys_of_their_own(**_: Any) -> list[CheckMessage]:
-    """Whoever changes SECRET_KEY must not lose the letters with it."""
+def payloads_have_keys_of_their_own(**_: Any) -> list[CheckMessage]:
+    """Whoever changes SECRET_KEY must not lose the dead letters with it."""
     if bus_settings.DEAD_LETTER_KEYS:
         return []
     return [

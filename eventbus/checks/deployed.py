@@ -20,7 +20,7 @@ DECLARE = "Run `manage.py declare_topology`."
 
 @register(BUS, deploy=True)
 def broker_and_declarations_agree(**_: Any) -> list[CheckMessage]:
-    """What only the broker can tell: queues that are missing or drifted, and whether it confirms."""
+    """What only the broker knows: queues that are missing or drifted, and whether it confirms."""
     try:
         return [*_drift(), *_confirms()]
     except BROKER_ERRORS as error:
@@ -66,7 +66,7 @@ def _confirms() -> list[CheckMessage]:
 
 @register(BUS, deploy=True)
 def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
-    """A consumer that is declared no more leaves a queue that fills; a contract it left, a binding that feeds it."""
+    """A consumer that is not declared any more leaves a queue that grows; a contract it left, its binding."""
     try:
         known = list(Subscription.objects.values_list("consumer", "routing_key"))
     except DatabaseError as error:
@@ -75,7 +75,7 @@ def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
     for name in sorted({name for name, _ in known} - set(CONSUMERS)):
         found.append(
             Warning(
-                f"{name} listened once and is declared no more. Its queue goes on filling, and what it has handled "
+                f"{name} listened once and is not declared any more. Its queue grows, and what it has handled "
                 "a consumer of another name would handle again.",
                 hint="Declare it under its old name again. If it is gone for good: see docs/alarms.md.",
                 id="eventbus.W016",
@@ -86,7 +86,8 @@ def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
         if consumer is not None and key not in consumer.routing_keys:
             found.append(
                 Warning(
-                    f"{name} listens no more to {key}, but its queue is still bound to it: they become dead letters.",
+                    f"{name} does not listen to {key} any more, but its queue is still bound to it: such events become "
+                    "dead letters.",
                     hint="Remove the binding and the row: see docs/alarms.md.",
                     id="eventbus.W017",
                 )

@@ -48,7 +48,7 @@ def projections_have_their_own_keys(**_: Any) -> list[CheckMessage]:
     """A rebuild gives its rows numbers of its own, and --diff can't compare them."""
     return [
         Warning(
-            f"The rows of {model._meta.label}, a projection of {name}, have but a number: a rebuild numbers anew.",
+            f"The rows of {model._meta.label}, a projection of {name}, have only a number, and a rebuild numbers anew.",
             hint="Make the key of what the row is about, such as the day: primary_key=True or CompositePrimaryKey.",
             id="eventbus.W032",
         )

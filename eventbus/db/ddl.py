@@ -10,7 +10,7 @@ from psycopg.errors import LockNotAvailable
 
 T = TypeVar("T")
 
-#: Whoever waits for a table stops everyone who comes after. So long, and no longer, may that be.
+#: Whoever waits for a table stops everyone who comes after: for this long at most.
 LOCK_TIMEOUT = "100ms"
 #: Seconds.
 PATIENCE = 60.0

@@ -6,7 +6,7 @@ from enum import IntEnum
 class AdvisoryLock(IntEnum):
     """The key of a lock, or its first key where the second is the hash of a name."""
 
-    #: Held by an idle relay; whoever records an event and finds it taken wakes the relay. See `relay.relay`.
+    #: An idle relay has it; whoever records an event and finds it taken wakes the relay. See `relay.relay`.
     IDLE_RELAY = 0x0B05
     #: With a routing key: one relay at a time tries a key that was refused.
     BLOCKED_KEY = 0x0B06

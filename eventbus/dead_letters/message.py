@@ -51,7 +51,7 @@ class DeadMessage:
 def read_message(
     consumer: str, body: bytes, headers: Mapping[str, Any], properties: Mapping[str, Any], *, now: datetime
 ) -> DeadMessage:
-    """The letter that a message of `<consumer>.dead` is. Never raises: anybody may have written it."""
+    """A message of `<consumer>.dead` as it is stored. Never raises: anybody may have written it."""
     named = _named(body)
     reason = headers.get("x-dead-reason") or _broker_reason(consumer, headers)
     failed_at = _moment(headers.get("x-failed-at"), now)

@@ -144,7 +144,7 @@ class DeadLetter(models.Model):
 
 
 class DeadLetterEdit(models.Model):
-    """A mended payload that a person sent in a letter's place. The letter's own body stays as it came."""
+    """An edited payload that a person sent in a letter's place. The letter's own body stays as it came."""
 
     letter = models.ForeignKey(DeadLetter, models.CASCADE, related_name="edits")
     body = models.BinaryField(help_text="Encrypted.")

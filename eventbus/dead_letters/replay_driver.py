@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 FIRST, FEW = 1, 11
 WINDOW = 500
 WINDOW_BYTES = 8_000_000
-#: Letters whose outcome is awaited at most: so many fail again at worst before the threshold is noticed.
+#: Dead letters under way at most: that many fail again at worst before the threshold is noticed.
 IN_FLIGHT = 2_000
 #: Bytes in AMQP's short strings.
 SHORT = 255
@@ -201,7 +201,7 @@ def as_message(
     if single_try:
         own["x-single-try"] = 1
     kept = {name: value for name, value in kept.items() if isinstance(value, str) and len(name.encode()) <= SHORT}
-    # The publisher tells returned messages by their id.
+    # By its id the publisher knows a returned message.
     properties = {**properties, "message_id": properties.get("message_id") or f"letter-{letter}"}
     return Outgoing("", consumer, body, {**properties, "application_headers": {**kept, **own}})
 

@@ -1,4 +1,4 @@
-"""Letters are kept so many days, and nobody loses an open one without having been warned."""
+"""Dead letters are kept for DEAD_LETTER_DAYS, and an open one is not dropped without a warning."""
 
 from datetime import timedelta
 

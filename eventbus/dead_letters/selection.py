@@ -10,10 +10,10 @@ from django.db.models import Q, QuerySet
 from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState, ReplayState
 
-#: An ended replay holds its letters only until they are wanted by another: a driver that was killed right after it
+#: An ended replay keeps its dead letters only until another one wants them: a driver that was killed right after it
 #: claimed them never sent them.
 ENDED = (ReplayState.CANCELLED, ReplayState.STOPPED, ReplayState.DONE)
-#: So many ids are written down in a replay; the set itself is in its items.
+#: Ids that are written down in a replay at most; the set itself is in its items.
 MANY = 50
 UNSETTLED = Q(state=DeadLetterState.OPEN) | Q(state=DeadLetterState.REPLAYING, replay__state__in=ENDED)
 

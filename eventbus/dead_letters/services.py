@@ -67,7 +67,7 @@ def discard(selection: Selection, *, reason: str, by: str, limit: int | None = N
 
 def _discard(ids: list[int], reason: str, by: str) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
-        # A handler that is about to finish one holds its inbox row and wants the letter's: the same order here.
+        # A handler that is about to finish one has its inbox row locked and wants the dead letter's: here in that order.
         letters = DeadLetter.objects.filter(UNSETTLED, pk__in=ids)
         known = letters.exclude(event_id=None).order_by("event_id", "consumer").values_list("event_id", "consumer")
         cursor.execute(LOCK_INBOX, [[str(event) for event, _ in known], [consumer for _, consumer in known]])
@@ -83,7 +83,7 @@ def ordered_consumers() -> list[str]:
 
 
 def edit_and_replay(letter: DeadLetter, body: str, *, by: str) -> DeadLetterReplay:
-    """Send a mended payload in the letter's place. Its own body stays as it came. Raises EditRefused."""
+    """Send an edited payload in the letter's place. Its own body stays as it came. Raises EditRefused."""
     event_id = check_edit(letter, body)
     with transaction.atomic():
         edit = DeadLetterEdit.objects.create(letter=letter, body=encrypt(body.encode()), edited_by=by)
@@ -95,7 +95,7 @@ def edit_and_replay(letter: DeadLetter, body: str, *, by: str) -> DeadLetterRepl
 
 
 def check_edit(letter: DeadLetter, body: str) -> UUID:
-    """The id of the event that the mended payload is. Raises EditRefused where it is none that the consumer takes."""
+    """The id of the event that the edited payload is. Raises EditRefused where the consumer would not take it."""
     consumer = CONSUMERS.get(letter.consumer)
     if consumer is None:
         raise EditRefused(f"No consumer is called {letter.consumer} any more.")

@@ -22,7 +22,7 @@ COLUMNS = """index int, consumer text, body text, body_hash text, event_id uuid,
     replay_id uuid, letter_id bigint, arrivals int, group_id bigint, drop_at timestamptz, fingerprint text"""
 INCOMING = f"incoming AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS t({COLUMNS}))"
 
-# A letter whose headers name a replay is that replay's failure, if the replay holds the row still. What is not newer
+# A letter whose headers name a replay is that replay's failure, if the row is still in that replay. What is not newer
 # than what is known is a letter that came twice: its ingester, or the worker that wrote it, died before the ack.
 SORT = f"""
 WITH {INCOMING}
@@ -163,7 +163,7 @@ def _row(letter: DeadMessage) -> dict[str, Any]:
         "body_hash": letter.body_hash.hex(),
         "place": place,
         "fingerprint": fingerprint(letter.consumer, letter.error_class, place),
-        # From when we hear of it: a letter that waited long in its queue is not dropped for that.
+        # From when it is stored: a letter that waited long in its queue is not dropped for that.
         "drop_at": datetime.now(UTC) + timedelta(days=bus_settings.DEAD_LETTER_DAYS),
     }
 

@@ -17,8 +17,8 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 def add_filters(parser: ArgumentParser) -> None:
     """The filters, the same for every command. All that are given must hold."""
-    filters = parser.add_argument_group("which letters (all that are given must hold)")
-    filters.add_argument("--id", type=int, nargs="+", default=[], metavar="ID", help="these letters")
+    filters = parser.add_argument_group("which dead letters (all that are given must hold)")
+    filters.add_argument("--id", type=int, nargs="+", default=[], metavar="ID", help="these dead letters")
     filters.add_argument("--group", nargs="+", default=[], metavar="GROUP", help="of these groups")
     filters.add_argument("--consumer", default="", help="of this consumer")
     filters.add_argument("--type", default="", help="of this event type, such as order.created")
@@ -28,7 +28,7 @@ def add_filters(parser: ArgumentParser) -> None:
     filters.add_argument("--until", type=moment, metavar="TIME", help="that failed before then")
     filters.add_argument("--correlation-id", default="", metavar="ID", help="of this correlation id")
     filters.add_argument("--order", default="", metavar="ID", help="of this order (or other aggregate)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="at most so many, the oldest first")
+    parser.add_argument("--limit", type=positive, metavar="N", help="at most N, the oldest first")
 
 
 def selection(options: dict[str, Any]) -> Selection:
@@ -55,9 +55,9 @@ def selection(options: dict[str, Any]) -> Selection:
 
 
 def require_filter(chosen: Selection, everything: bool) -> None:
-    """A command that changes letters wants a filter, or --all: a slip must not hit every letter."""
+    """A command that changes letters wants a filter, or --all: a slip must not hit every dead letter."""
     if not chosen.described() and not everything:
-        raise CommandError("Say which letters: give a filter, or --all.", returncode=2)
+        raise CommandError("Say which dead letters: give a filter, or --all.", returncode=2)
 
 
 def actor() -> str:
@@ -73,14 +73,14 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no time: write 2025-03-01T12:00, or 90m, 2h, 3d") from None
+        raise ArgumentTypeError(f"{text!r} is not a time: write 2025-03-01T12:00, or 90m, 2h, 3d") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def positive(text: str) -> int:
     """A whole number above zero."""
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no number above zero")
+        raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
 
 
@@ -91,16 +91,16 @@ def fraction(text: str) -> float:
     except ValueError:
         found = -1
     if not 0 <= found <= 1:
-        raise ArgumentTypeError(f"{text!r} is no part of the whole: write a number from 0 to 1")
+        raise ArgumentTypeError(f"{text!r} is not a part of the whole: write a number from 0 to 1")
     return found
 
 
 def rate(text: str) -> float:
-    """Letters per second."""
+    """Messages per second."""
     try:
         found = float(text)
     except ValueError:
         found = 0
     if not 0 < found < 1_000_000:
-        raise ArgumentTypeError(f"{text!r} is no rate: write letters per second, such as 50")
+        raise ArgumentTypeError(f"{text!r} is not a rate: write a number per second, such as 50")
     return found

@@ -1,7 +1,8 @@
 """Alarms: rules as data, states that remember, and one notice per change of state.
 
-A rule measures one number per subject (mostly a consumer). At or over its threshold in so many evaluations in a row it
-fires, and goes on firing until the number is below `clear`: a value that wavers around the threshold is one alarm.
+A rule measures one number per subject (mostly a consumer). It fires when the number was at or over its threshold in
+`evaluations` evaluations in a row, and goes on firing until the number is below `clear`: a value that wavers around the
+threshold is one alarm.
 The bus's own rules are in `eventbus.monitoring.bus_rules`; an app declares its own in its `alarms.py`.
 """
 
@@ -63,7 +64,7 @@ def urgency(alarm: Alarm) -> tuple[int, str, str]:
 
 
 def step(rule: Rule, alarm: Alarm, value: float, now: datetime) -> bool:
-    """Move an alarm on by one evaluation; returns whether it is a change that people are told of."""
+    """Move an alarm on by one evaluation; returns whether people are to be notified of the change."""
     before = AlarmState(alarm.state)
     alarm.count = alarm.count + 1 if value >= rule.threshold else 0
     if before is AlarmState.FIRING and value >= rule.clear:

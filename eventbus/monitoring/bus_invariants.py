@@ -5,7 +5,7 @@ from django.db import connection
 from eventbus.monitoring import deliveries
 from eventbus.monitoring.invariants import invariant
 
-#: As many violations are named; more would be no use to anybody.
+#: Violations that are named at most; more would be of no use to anybody.
 MOST = 1000
 
 # Behind the cut every number is there once, up to the stream's. What is left from before it proves nothing.
@@ -40,7 +40,7 @@ def unhandled_events() -> list[str]:
 
 @invariant("I3", "the events of an aggregate are numbered 1, 2, 3 … without a gap or a repeat")
 def gaps_in_streams() -> list[str]:
-    """Where a stream is not whole. What was pruned, or never imported, is no gap."""
+    """Where a stream is not whole. What was pruned, or never imported, is not a gap."""
     with connection.cursor() as cursor:
         cursor.execute(GAPS)
         return [GAP % row for row in cursor.fetchall()]

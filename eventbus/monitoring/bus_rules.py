@@ -13,7 +13,7 @@ from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus
 
 # The search for a consumer's oldest event begins where the last one ended, so that it reads what came since and not the
-# archive. A consumer that was never looked at is searched a day back: for what is older there is verify_pipeline.
+# archive. For a consumer that was never asked about it begins a day back: for what is older there is verify_pipeline.
 OLDEST = f"""
 SELECT s.id, s.consumer, found.id
 FROM (
@@ -43,7 +43,7 @@ WHERE outcome = 'done' GROUP BY consumer
 """
 RECENT = timedelta(minutes=5)
 
-HELD = "SELECT blocked_key, count(*) FROM outbox WHERE blocked_key IS NOT NULL GROUP BY blocked_key"
+BLOCKED = "SELECT blocked_key, count(*) FROM outbox WHERE blocked_key IS NOT NULL GROUP BY blocked_key"
 
 
 def _queues(seen: Observation) -> list[QueueStatus] | None:
@@ -131,7 +131,7 @@ def event_age(seen: Observation) -> Mapping[str, float]:
     threshold=30,
     clear=10,
     evaluations=3,
-    advice="Events arrive late: look at queue_depth and outbox_age first, then at how long the handler takes.",
+    advice="Events arrive late: see queue_depth and outbox_age first, then at how long the handler takes.",
 )
 def processing_latency(seen: Observation) -> Mapping[str, float]:
     with connection.cursor() as cursor:
@@ -172,7 +172,7 @@ def outbox_size(seen: Observation) -> Mapping[str, float]:
 )
 def queue_full(seen: Observation) -> Mapping[str, float]:
     with connection.cursor() as cursor:
-        cursor.execute(HELD)
+        cursor.execute(BLOCKED)
         return {key: float(count) for key, count in cursor.fetchall()}
 
 

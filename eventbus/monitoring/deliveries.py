@@ -1,4 +1,4 @@
-"""The delivery ledger: for each consumer, what became of every event that it listens to.
+"""The delivery audit: for each consumer, what became of every event that it listens to.
 
 Outbox, archive, inbox and subscriptions are compared inside the database: the archive is too large to be read out.
 """
@@ -17,8 +17,8 @@ from eventbus.ids import FROM_THE_START
 
 REPAIR_WINDOW = 500
 
-# A new consumer gets the archive little by little: what its fill has before it is not lost, nor is what it has passed
-# and what waits in the queue.
+# A new consumer gets the archive little by little: what its backfill has before it is not lost, nor is what it has
+# passed and what waits in the queue.
 _REPLAYING = """EXISTS (SELECT FROM event_replay r
     WHERE r.consumer = s.consumer AND r.is_backfill AND r.state IN ('running', 'paused')
       AND s.routing_key = ANY(r.routing_keys) AND e.id <= r.upto)"""
@@ -67,7 +67,7 @@ class Missing:
 
 def balance() -> dict[str, dict[str, int]]:
     """How many events each consumer has done, discarded, given up, keeps waiting, will get (`outbox`, or `replaying`
-    while it is filled from the archive) and misses.
+    while its backfill runs) and misses.
 
     What is in the broker counts as missing: only a drained pipeline has a true balance.
     """

@@ -1,5 +1,7 @@
-"""What must hold over the whole database at any time. Apps add theirs in
-their `invariants.py`; `manage.py verify_pipeline` checks them all."""
+"""What must hold over the whole database at any time. Apps declare theirs in `invariants.py`.
+
+`manage.py verify_pipeline` checks them all.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ class Alarm(models.Model):
 
 
 class AlarmNotice(models.Model):
-    """One change of an alarm's state, to be told over one channel, once."""
+    """One change of an alarm's state, to be sent over one channel, once."""
 
     id = models.UUIDField(primary_key=True, help_text="The same at each attempt: by it a receiver knows a repeat.")
     name = models.TextField()

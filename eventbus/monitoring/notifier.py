@@ -1,7 +1,7 @@
-"""Telling people that an alarm changed: by mail and by webhook, each change once.
+"""Notifies people of each change of an alarm, once: by mail and by webhook.
 
-A receiver that was down gets what it missed at the next evaluation. Between its answer and our note of it a crash would
-tell it again, as with any message: the notice's id, which stays the same, tells it so.
+A receiver that was down gets what it missed at the next evaluation. A crash between its answer and our note of it sends
+the notice again, as with any message: by the notice's id, which stays the same, the receiver knows a repeat.
 """
 
 import json
@@ -98,13 +98,13 @@ def post(notice: AlarmNotice) -> None:
 
 def send_mail(notice: AlarmNotice) -> None:
     """Mail it to ALARM_EMAIL. Raises OSError or SMTPException."""
-    told = as_data(notice)
+    data = as_data(notice)
     lines = [
         f"{notice.name} {notice.subject or ''} is {notice.state} since {notice.changed_at:%Y-%m-%d %H:%M:%S} UTC.",
-        f"It measures: {told['measures']}.",
-        f"Value {notice.value:g}, threshold {told['threshold']}.",
+        f"It measures: {data['measures']}.",
+        f"Value {notice.value:g}, threshold {data['threshold']}.",
         "",
-        told["advice"] if notice.state == "firing" else "Nothing needs to be done.",
+        data["advice"] if notice.state == "firing" else "Nothing needs to be done.",
     ]
     EmailMessage(
         subject=f"[{notice.state}] {notice.name} {notice.subject}".rstrip(),

@@ -9,6 +9,7 @@ from django.db.models import Count
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
 from eventbus.consumer import CONSUMERS
+from eventbus.db.sessions import RELAY, count_sessions
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
@@ -25,7 +26,7 @@ FROM outbox
 class QueueStatus:
     """`ready` counts messages that wait; those in a worker's hands are not in it. `ready` is None: no such queue.
 
-    `dead` counts the letters that nobody has settled yet.
+    `dead` counts the dead letters that nobody has settled yet.
     """
 
     name: str
@@ -36,13 +37,13 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class BusStatus:
-    """`oldest_seconds` is the age of the oldest event that is not published yet; `held` wait for a full queue."""
+    """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue."""
 
     outbox: int
     oldest_seconds: float
     relays: int
     queues: list[QueueStatus]
-    held: int = 0
+    blocked: int = 0
 
     @property
     def is_staffed(self) -> bool:
@@ -59,12 +60,8 @@ def bus_status() -> BusStatus:
     """Ask database and broker. Raises DatabaseError or one of BROKER_ERRORS when one does not answer."""
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
-        outbox, held, oldest = cursor.fetchone() or (0, 0, 0.0)
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND datname = current_database()"
-        )
-        (relays,) = cursor.fetchone() or (0,)
-    return BusStatus(outbox, oldest, relays, _queues(), held)
+        outbox, blocked, oldest = cursor.fetchone() or (0, 0, 0.0)
+    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), blocked)
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:
@@ -79,7 +76,7 @@ def _queues() -> list[QueueStatus]:
     found = []
     with connect(bus_settings.BROKER_URL) as broker:
 
-        def look(name: str) -> tuple[int | None, int]:
+        def ask(name: str) -> tuple[int | None, int]:
             try:
                 with broker.channel() as channel:
                     answer = channel.queue_declare(name, passive=True)
@@ -88,11 +85,11 @@ def _queues() -> list[QueueStatus]:
                 return None, 0
 
         stored = dict(
-            DeadLetter.objects.filter(state=DeadLetterState.OPEN).values_list("consumer").annotate(letters=Count("id"))
+            DeadLetter.objects.filter(state=DeadLetterState.OPEN).values_list("consumer").annotate(number=Count("id"))
         )
         for consumer in CONSUMERS.values():
-            ready, consumers = look(consumer.name)
-            on_the_way, _ = look(consumer.dead_queue)
+            ready, consumers = ask(consumer.name)
+            on_the_way, _ = ask(consumer.dead_queue)
             dead = (on_the_way or 0) + stored.get(consumer.name, 0)
             found.append(QueueStatus(consumer.name, ready, consumers, dead))
     return found

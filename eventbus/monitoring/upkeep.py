@@ -34,9 +34,9 @@ def prune_archive() -> None:
 
 @shared_task(name="eventbus.check_alarms")
 def check_alarms() -> None:
-    """Evaluate the alarms, and only then tell what changed: no receiver can keep the states from being stored.
+    """Evaluate the alarms, and only then notify of what changed: no receiver can keep the states from being stored.
 
-    Then note who has heard what: it may take longer than the rest.
+    Then note the consumers' activity: it may take longer than the rest.
     """
     alarms.evaluate()
     notifier.deliver()

@@ -53,13 +53,13 @@ _Recorded = tuple[UUID, Event, Cause, datetime]
 
 @dataclass
 class _Buffer:
-    """What one_statement() holds back, and how many savepoints were open when it began."""
+    """What single_statement() has not recorded yet, and how many savepoints were open when it began."""
 
     savepoints: int
     recorded: list[_Recorded] = field(default_factory=list)
 
 
-_buffer: ContextVar[_Buffer | None] = ContextVar("held", default=None)
+_buffer: ContextVar[_Buffer | None] = ContextVar("buffer", default=None)
 _refused: ContextVar[str] = ContextVar("refused", default="")
 
 
@@ -77,10 +77,10 @@ def publish(*events: Event, caused_by: Event | None = None, at: datetime | None 
         )
     cause = cause_of(caused_by.envelope) if caused_by is not None else current_cause()
     recorded = _stamp(events, cause, at)
-    held = _buffer.get()
+    buffer = _buffer.get()
     # A savepoint may be rolled back alone, and its events with it: they are recorded inside it.
-    if held is not None and held.savepoints == _open_savepoints():
-        held.recorded.extend(recorded)
+    if buffer is not None and buffer.savepoints == _open_savepoints():
+        buffer.recorded.extend(recorded)
     else:
         _record(recorded)
     return [event_id for event_id, *_ in recorded]
@@ -101,17 +101,17 @@ def publish_with(change: str, params: Sequence[Any], *events: Event, at: datetim
 
 @contextmanager
 def single_statement() -> Iterator[None]:
-    """Hold what is published in this block back and record it at its end, in one statement, in the order published.
+    """Buffer what is published in this block and record it at its end, in one statement, in the order published.
 
     What is published inside a savepoint of its own is recorded at once, and so before the rest.
     """
-    held = _Buffer(_open_savepoints())
-    token = _buffer.set(held)
+    buffer = _Buffer(_open_savepoints())
+    token = _buffer.set(buffer)
     try:
         yield
     finally:
         _buffer.reset(token)
-    _record(held.recorded)
+    _record(buffer.recorded)
 
 
 @contextmanager

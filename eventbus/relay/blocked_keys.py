@@ -1,4 +1,4 @@
-"""What the broker refuses: a full queue holds back the events that go to it, and no others.
+"""What the broker refuses: a full queue blocks its routing keys, and no others.
 
 A refused event stays in the outbox, marked with its routing key, and so do later events of its aggregate. Each key is
 tried again by itself, with one event first: what another queue of the same key takes meanwhile is a duplicate there.
@@ -50,7 +50,7 @@ class BlockedKey:
     retry_at: float = 0.0
 
     def refused(self, taken: int) -> float:
-        """The broker took only so many: pause, longer each time that it takes none. Returns the seconds."""
+        """The broker took only this many: pause, longer each time that it takes none. Returns the seconds."""
         self.failures = 0 if taken else self.failures + 1
         self.window = max(1, taken)
         pause = backoff(self.failures)
@@ -65,7 +65,7 @@ class BlockedKey:
 
 @dataclass
 class BlockedKeys:
-    """The routing keys that this relay holds back."""
+    """The routing keys for which this relay's events wait."""
 
     by_key: dict[str, BlockedKey] = field(default_factory=dict)
 
@@ -85,10 +85,10 @@ class BlockedKeys:
 
     def due(self) -> list[str]:
         now = monotonic()
-        return [key for key, held in self.by_key.items() if held.retry_at <= now]
+        return [key for key, each in self.by_key.items() if each.retry_at <= now]
 
     def seconds_to_next(self, at_most: float) -> float:
         """How long until one of them is due."""
         if not self.by_key:
             return at_most
-        return min(at_most, max(0.0, min(held.retry_at for held in self.by_key.values()) - monotonic()))
+        return min(at_most, max(0.0, min(each.retry_at for each in self.by_key.values()) - monotonic()))

@@ -23,16 +23,16 @@ from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-#: Seconds after which an idle relay looks even if nobody woke it.
+#: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
 CONFIRM_TIMEOUT = 10.0
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
-#: Seconds after which a relay looks for what another one held back before it died.
+#: Seconds after which a relay looks for keys that were blocked when another one died.
 BLOCKED_LOOK = 15.0
 
-# Several relays take different rows. An aggregate of which another relay holds an earlier row is left for the next
+# Several relays take different rows. An aggregate of which another relay has an earlier row locked is left for the next
 # round, so that its events go out in order; `elsewhere` reads only the rows before the last one claimed.
 CLAIM = f"""
 WITH claimed AS MATERIALIZED (
@@ -77,9 +77,9 @@ class Relay:
         self.batch = batch
         self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
         self.stopping = threading.Event()
-        self.held = BlockedKeys()
+        self.blocked = BlockedKeys()
         self._declared = False
-        self._looked_for_held = 0.0
+        self._looked_for_blocked = 0.0
         self._came_back_empty = False
 
     def stop(self) -> None:
@@ -109,8 +109,8 @@ class Relay:
         Returns with how many events it came further: published, or put aside because a queue of theirs is full.
         """
         self._declare_topology()
-        self._look_for_held()
-        return self._publish_new() + sum(self._publish_held(key) for key in self.held.due())
+        self._look_for_blocked()
+        return self._publish_new() + sum(self._publish_blocked(key) for key in self.blocked.due())
 
     def _publish_new(self) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -119,38 +119,38 @@ class Relay:
             if not claimed:
                 return 0
             failpoint("relay.after_claim")
-            full = {place for place, each in enumerate(claimed) if each.key in self.held}
+            full = {place for place, each in enumerate(claimed) if each.key in self.blocked}
             refused = self._send(cursor, claimed, full)
         for key in {claimed[place].key for place in refused}:
             self._note_refusal(key, taken=0)
         return len(claimed)
 
-    def _publish_held(self, key: str) -> int:
+    def _publish_blocked(self, key: str) -> int:
         """Try a key that was refused; returns how many of its events were published."""
-        held = self.held[key]
+        key_state = self.blocked[key]
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(LOCK_KEY, [key])
             if cursor.fetchone() != (True,):
-                held.retry_at = monotonic() + IDLE_WAIT
+                key_state.retry_at = monotonic() + IDLE_WAIT
                 return 0
-            cursor.execute(CLAIM_BLOCKED, [key, held.window])
+            cursor.execute(CLAIM_BLOCKED, [key, key_state.window])
             claimed = [as_claimed(row) for row in cursor.fetchall()]
-            full = {place for place, each in enumerate(claimed) if each.key in self.held and each.key != key}
+            full = {place for place, each in enumerate(claimed) if each.key in self.blocked and each.key != key}
             refused = self._send(cursor, claimed, full)
         taken = len(claimed) - len(refused | full)
         if any(claimed[place].key == key for place in refused):
             self._note_refusal(key, taken)
-        elif len(claimed) < held.window:
-            self.held.forget(key)
+        elif len(claimed) < key_state.window:
+            self.blocked.forget(key)
             log.info("relay.released", routing_key=key)
         else:
-            held.accepted(self.batch)
+            key_state.accepted(self.batch)
         for other in {claimed[place].key for place in refused} - {key}:
             self._note_refusal(other, taken=0)
         return taken
 
     def _send(self, cursor: Any, claimed: Sequence[Claimed], full: set[int]) -> set[int]:
-        """Publish what is not held back anyway, and settle the rows; returns the places that the broker refused."""
+        """Publish what waits for no blocked key, and settle the rows; returns the places that the broker refused."""
         waiting = behind_blocked(claimed, full)
         sending = [place for place in range(len(claimed)) if place not in waiting]
         confirmed = self.publisher.send([claimed[place].message for place in sending]) if sending else set()
@@ -164,18 +164,18 @@ class Relay:
         return refused
 
     def _note_refusal(self, key: str, taken: int) -> None:
-        pause = self.held[key].refused(taken)
+        pause = self.blocked[key].refused(taken)
         if not taken:
-            # If it is not a full queue, then nothing takes the event, not even orders.unrouted.
+            # If it is not a full queue, then nothing takes the event, not even the exchange for what is unrouted.
             self._declared = False
             log.warning("relay.held_back", routing_key=key, retry_in_seconds=round(pause, 2))
 
-    def _look_for_held(self) -> None:
-        if monotonic() - self._looked_for_held > BLOCKED_LOOK:
+    def _look_for_blocked(self) -> None:
+        if monotonic() - self._looked_for_blocked > BLOCKED_LOOK:
             with connection.cursor() as cursor:
                 cursor.execute(BLOCKED)
-                self.held.learn(key for (key,) in cursor.fetchall())
-            self._looked_for_held = monotonic()
+                self.blocked.learn(key for (key,) in cursor.fetchall())
+            self._looked_for_blocked = monotonic()
 
     def _declare_topology(self) -> None:
         # At every new connection: a broker that lost its data must not swallow events.
@@ -188,7 +188,7 @@ class Relay:
         """Sleep until an event is recorded, without polling hard.
 
         The idle lock can be had only while no transaction that recorded an event is still open, and whoever records one
-        later finds it taken and notifies; so one last look after taking it misses nothing.
+        later finds it taken and notifies; so asking once more after taking it misses nothing.
         """
         self.publisher.heartbeat()
         with connection.cursor() as cursor:
@@ -202,9 +202,9 @@ class Relay:
                 cursor.execute("SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL)")
                 row = cursor.fetchone()
                 if not (row and row[0]):
-                    self._listen(self.held.seconds_to_next(at_most=IDLE_WAIT))
+                    self._listen(self.blocked.seconds_to_next(at_most=IDLE_WAIT))
                 elif self._came_back_empty:
-                    self._listen(0.02)  # another relay holds what is there
+                    self._listen(0.02)  # another relay has locked what is there
                 self._came_back_empty = bool(row and row[0])
             finally:
                 cursor.execute(f"UNLISTEN {WAKE_CHANNEL}")
@@ -222,13 +222,13 @@ class Relay:
         log.warning("relay.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 2))
         self.publisher.close()
         self._declared = False
-        self.held, self._looked_for_held = BlockedKeys(), 0.0
+        self.blocked, self._looked_for_blocked = BlockedKeys(), 0.0
         connection.close()
         self.stopping.wait(delay)
 
 
 def as_claimed(row: Sequence[Any]) -> Claimed:
-    """A row of CLAIM or CLAIM_HELD."""
+    """A row of CLAIM or CLAIM_BLOCKED."""
     position, *fields, behind = row
     wire = WireFields(*fields)
     return Claimed(position, wire.aggregate_id, to_message(wire), behind)

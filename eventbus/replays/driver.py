@@ -20,10 +20,10 @@ log = structlog.get_logger(__name__)
 
 #: Events that may wait in the consumer's queue while a replay adds to it: a live event waits behind no more than these.
 IN_QUEUE = 400
-#: A window is at least so large, and at most IN_QUEUE: a few events at a time would cost as many statements each.
+#: A window is at least this large, and at most IN_QUEUE: a few events at a time would cost as many statements each.
 SMALLEST = 200
-#: Seconds for which a step waits for the worker before it lets others have a turn, and between two looks.
-PATIENCE, LOOK = 0.5, 0.02
+#: Seconds for which a step waits for the worker before it lets others have a turn, and after which it asks again.
+PATIENCE, ASK_EVERY = 0.5, 0.02
 
 # Only forwards: a driver that lost its lease and comes back late must not undo what the next one did.
 ADVANCE = """
@@ -79,7 +79,7 @@ class ArchiveReplayDriver(LeasedDriver):
                 return 0
             if IN_QUEUE - waiting >= least:
                 return IN_QUEUE - waiting
-            if monotonic() > deadline or self.stopping.wait(LOOK):
+            if monotonic() > deadline or self.stopping.wait(ASK_EVERY):
                 fetch(WAIT, [BUSY, run_id, BUSY])
                 return 0
 

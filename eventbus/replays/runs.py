@@ -98,7 +98,7 @@ def start_replay(plan: Plan, *, by: str, rate: float | None = None) -> ArchiveRe
 def start_backfill(consumer: Consumer, keys: Sequence[str]) -> ArchiveReplay | None:
     """Send the whole archive of these contracts to a consumer that begins to listen to them; None where it is empty.
 
-    Call it when the queue is bound already: what commits after this look at the archive is published after it, too.
+    Call it when the queue is bound already: what commits after this read of the archive is published after it, too.
     """
     upto = windows.newest()
     total = windows.count_all(keys, upto) if upto else 0
@@ -143,7 +143,7 @@ def as_json(replay: ArchiveReplay) -> dict[str, Any]:
     return {
         "id": str(replay.pk),
         "consumer": replay.consumer,
-        "fill": replay.is_backfill,
+        "backfill": replay.is_backfill,
         "state": replay.state,
         "note": replay.note,
         "by": replay.created_by,

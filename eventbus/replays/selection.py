@@ -31,16 +31,16 @@ class Selection:
 
     def routing_keys(self, consumer: Consumer) -> list[str]:
         """What the consumer listens to, of the types chosen. Raises SelectionError for a type that it doesn't."""
-        heard = {contract.type for contract in consumer.on}
-        if strange := [kind for kind in self.types if kind not in heard]:
+        known_types = {contract.type for contract in consumer.on}
+        if strange := [kind for kind in self.types if kind not in known_types]:
             known = {contract.type for contract in CONTRACTS.values()}
             missing = [kind for kind in strange if kind not in known]
             why = f"No event is called {', '.join(missing)}." if missing else ""
             raise SelectionError(
                 f"{consumer.name} does not listen to {', '.join(strange)}. {why} It listens to "
-                f"{', '.join(sorted(heard))}.".replace("  ", " ")
+                f"{', '.join(sorted(known_types))}.".replace("  ", " ")
             )
-        chosen = self.types or heard
+        chosen = self.types or known_types
         return list(dict.fromkeys(contract.routing_key() for contract in consumer.on if contract.type in chosen))
 
     @property

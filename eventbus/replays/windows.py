@@ -9,8 +9,8 @@ from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.sql import fetch
 
-#: Rows that one window looks at, whatever few of them it wants: a rare type must not make one statement run for long.
-LOOK_AT = 5_000
+#: Rows that one window reads, however few of them it wants: a rare type must not make one statement run for long.
+READ_AT_MOST = 5_000
 
 NEWEST = "SELECT id FROM event ORDER BY id DESC LIMIT 1"
 # An event in the outbox is sent as well: the relay may have published it before the consumer's queue was bound, and not
@@ -34,8 +34,8 @@ GROUP BY 1, 2 ORDER BY 1, 2
 COUNT_ALL = f"SELECT count(*) FROM event e WHERE e.id <= %s AND {ROUTING_KEY} = ANY(%s)"
 BOUNDARY = f"""
 SELECT id FROM (
-    SELECT e.id FROM event e WHERE e.id > %(after)s AND e.id <= %(upto)s {{narrow}} ORDER BY e.id LIMIT {LOOK_AT}
-) AS looked_at ORDER BY id DESC LIMIT 1
+    SELECT e.id FROM event e WHERE e.id > %(after)s AND e.id <= %(upto)s {{narrow}} ORDER BY e.id LIMIT {READ_AT_MOST}
+) AS read ORDER BY id DESC LIMIT 1
 """
 WINDOW = f"""
 SELECT {WIRE_COLUMNS}
@@ -62,7 +62,7 @@ def newest() -> UUID | None:
 def count(
     consumer: str, keys: Sequence[str], after: UUID, upto: UUID, filters: dict[str, Any]
 ) -> dict[str, dict[str, int]]:
-    """How many events of each type the consumer has `handled`, holds as `dead` letters, has in the `outbox`, misses."""
+    """How many events of each type the consumer has `handled`, has as `dead` letters, has in the `outbox`, misses."""
     params = {"consumer": consumer, "keys": list(keys), "after": after, "upto": upto, **_exact(filters)}
     found: dict[str, dict[str, int]] = {}
     for kind, outcome, number in fetch(COUNT.format(narrow=_narrow(filters)), params):
@@ -77,7 +77,7 @@ def count_all(keys: Sequence[str], upto: UUID) -> int:
 
 
 def window(consumer: str, keys: Sequence[str], after: UUID, upto: UUID, filters: dict[str, Any], limit: int) -> Window:
-    """The next events behind an id that the consumer has not settled, at most so many."""
+    """The next events behind an id that the consumer has not settled, at most `limit`."""
     narrow = _narrow(filters)
     params = {"consumer": consumer, "keys": list(keys), "after": after, "upto": upto, "limit": limit, **_exact(filters)}
     boundary = next((event_id for (event_id,) in fetch(BOUNDARY.format(narrow=narrow), params)), None)

@@ -1,1 +1,1 @@
-"""Subscriptions: who listens to what, since when, and when it last heard of it."""
+"""Subscriptions: who listens to what, since when, and when it last handled something."""

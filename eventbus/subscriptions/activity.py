@@ -1,4 +1,4 @@
-"""When each consumer last heard of each contract: looked up little by little, as the inbox is too large to be asked."""
+"""When each consumer last handled an event of each contract: noted little by little, since the inbox is large."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,14 +7,14 @@ from django.db import connection, transaction
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.ids import first_id_at
 
-#: Where the first look begins.
-FIRST_LOOK = timedelta(hours=1)
-#: An event is looked for at least so long after it was published. What is handled later still is not noticed.
+#: How far back the first search begins.
+FIRST_SEARCH = timedelta(hours=1)
+#: An event is looked for at least this long after it was published. What is handled later still is not noticed.
 LATE = timedelta(minutes=2)
 
 BEGIN = "SELECT min(coalesce(looked_at, %s)) FROM subscription"
 # Both tables by their ids: only the partitions and pages of the last minutes are read.
-HEAR = f"""
+NOTE = f"""
 UPDATE subscription s SET heard_at = greatest(s.heard_at, h.moment), looked_at = %(now)s
 FROM subscription b LEFT JOIN (
     SELECT p.consumer, {ROUTING_KEY} AS routing_key, max(p.processed_at) AS moment
@@ -27,10 +27,10 @@ WHERE s.id = b.id
 
 
 def note_activity() -> None:
-    """Look through what was published since the last look, and note what was handled of it."""
+    """Search what was published since the last search, and note what was handled of it."""
     now = datetime.now(UTC)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(BEGIN, [now - FIRST_LOOK])
+        cursor.execute(BEGIN, [now - FIRST_SEARCH])
         (begin,) = cursor.fetchone() or (None,)
         if begin is not None:
-            cursor.execute(HEAR, {"now": now, "begin": first_id_at(begin - LATE)})
+            cursor.execute(NOTE, {"now": now, "begin": first_id_at(begin - LATE)})

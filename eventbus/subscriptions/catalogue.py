@@ -20,7 +20,7 @@ from eventbus.subscriptions.noting import EPOCH
 
 @dataclass(frozen=True)
 class Listening:
-    """Since when a consumer listens (1970: it got the whole archive), when that was noted, and when it last heard."""
+    """Since when a consumer listens (1970: it got the whole archive), when that was noted, and its last activity."""
 
     since: datetime
     noted_at: datetime
@@ -36,7 +36,7 @@ class ConsumerEntry:
     routing_keys: tuple[str, ...]
     subscribed: Listening | None
     dead_letters: int
-    fill: ArchiveReplay | None
+    backfill: ArchiveReplay | None
 
     @property
     def is_gone(self) -> bool:
@@ -44,7 +44,7 @@ class ConsumerEntry:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it has listened for long and heard nothing."""
+        """Whether it has listened for long and handled nothing."""
         if self.is_gone or self.subscribed is None:
             return False
         last = self.subscribed.heard_at or self.subscribed.noted_at
@@ -76,9 +76,9 @@ class ConsumerEntry:
         return [word for word, holds in found.items() if holds]
 
     @property
-    def filling(self) -> str:
-        """How far its fill from the archive is; nothing where there was none."""
-        return f"{self.fill.state}: {self.fill.sent} of {self.fill.total}" if self.fill else ""
+    def backfill_progress(self) -> str:
+        """How far its backfill is; "" where there was none."""
+        return f"{self.backfill.state}: {self.backfill.sent} of {self.backfill.total}" if self.backfill else ""
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for machines."""
@@ -91,13 +91,13 @@ class ConsumerEntry:
             "listeningSince": self.subscribed.since.isoformat() if self.subscribed else None,
             "lastHeard": self.heard_at.isoformat() if self.heard_at else None,
             "deadLetters": self.dead_letters,
-            "fill": {
-                "id": str(self.fill.pk),
-                "state": self.fill.state,
-                "sent": self.fill.sent,
-                "total": self.fill.total,
+            "backfill": {
+                "id": str(self.backfill.pk),
+                "state": self.backfill.state,
+                "sent": self.backfill.sent,
+                "total": self.backfill.total,
             }
-            if self.fill
+            if self.backfill
             else None,
             **(declared_as_json(declared) if declared else {}),
         }
@@ -143,14 +143,14 @@ def consumer_entries(event_type: str = "") -> list[ConsumerEntry]:
     letters = dict(
         DeadLetter.objects.filter(state=DeadLetterState.OPEN).values_list("consumer").annotate(letters=Count("id"))
     )
-    fills = {fill.consumer: fill for fill in ArchiveReplay.objects.filter(is_backfill=True).order_by("pk")}
+    backfills = {each.consumer: each for each in ArchiveReplay.objects.filter(is_backfill=True).order_by("pk")}
     result = []
     for name in sorted({*CONSUMERS, *known}):
         declared = CONSUMERS.get(name)
         keys = declared.routing_keys if declared else _keys_of(name)
         if event_type and event_type not in map(event_type_of, keys):
             continue
-        result.append(ConsumerEntry(name, declared, keys, known.get(name), letters.get(name, 0), fills.get(name)))
+        result.append(ConsumerEntry(name, declared, keys, known.get(name), letters.get(name, 0), backfills.get(name)))
     return result
 
 

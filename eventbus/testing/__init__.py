@@ -1,4 +1,4 @@
-"""For tests: the real inbox path on a real database, without a broker; and the rows of the bus, to be looked at."""
+"""For tests: the real inbox path on a real database, without a broker; and the rows of the bus, to assert on."""
 
 from eventbus.archive.models import ArchivedEvent
 from eventbus.archive.partitions import ensure_partitions

@@ -67,9 +67,9 @@ def declare(name: str = "parcel.fast", **options: Unpack[Options]) -> Consumer[P
     return consumer(name, on=[ParcelSent], **options)(lambda event: None)
 
 
-def parcel(parcel_id: str = "") -> bytes:
-    """The message body of a parcel that was sent; without an id, of one that nobody had before."""
-    return on_the_wire(ParcelSent(parcel_id=parcel_id or f"p-{uuid4()}"))
+def parcel(parcel_id: str = "p-1") -> bytes:
+    """The message body of a parcel that was sent."""
+    return on_the_wire(ParcelSent(parcel_id=parcel_id))
 
 
 def happened(number: int = 1, *, event: Callable[..., Event] = ParcelSent, parcel_id: str = "") -> list[UUID]:
@@ -106,7 +106,7 @@ def dead_message(
     **headers: Any,
 ) -> DeadMessage:
     """What the ingester reads where a worker gave a delivery up."""
-    body = parcel() if body is None else body
+    body = parcel(f"p-{uuid4()}") if body is None else body
     sent = failures.dead_message(to, Delivery(body), GiveUp(Reason(reason)), fail(error), at)
     return read_message(
         to.name, body, sent.properties["application_headers"] | headers, {"message_id": str(uuid4())}, now=at

@@ -24,7 +24,7 @@ def ignore(event: Any) -> None:
         ("parcel.new", {"time_limit": 0}, "at least 1"),
         ("parcel.new", {"batch": 0}, "at least 1"),
         ("parcel.new", {"side_effects": True, "batched": True}, "one event at a time"),
-        ("parcel.new", {"side_effects": True, "start": "beginning"}, "filled from the archive"),
+        ("parcel.new", {"side_effects": True, "start": "beginning"}, "gets no backfill"),
         ("parcel.new", {"side_effects": True, "tables": [Stream]}, "built again"),
         ("parcel.new", {"on": [ParcelSent, ParcelWeighed]}, r"parcel\.weighed is internal"),
         ("parcel.track", {}, r"declared twice: eventbus\.tests\.samples has it"),

@@ -53,7 +53,7 @@ class BusQueue(kombu.Queue):
 
 
 class BusRequest(StockRequest):
-    """A request that tells a settled failure, which is acknowledged, from one that must come again."""
+    """A request whose failure is acknowledged if it is settled, and otherwise comes again."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         error = exc_info.exception
@@ -72,7 +72,7 @@ class BusConsumer(StockConsumer):
         default_steps = [step for step in StockConsumer.Blueprint.default_steps if "DelayedDelivery" not in step]
 
     def create_task_handler(self, promise: Any = None) -> Callable[[Any], Any]:
-        """Called for every new connection: what the lanes of the old one held is delivered again."""
+        """Called for every new connection: what waited in the lanes of the old one is delivered again."""
         stock = super().create_task_handler()
         self.breakers: dict[str, CircuitBreaker] = getattr(self, "breakers", {})
         self.lanes = self._open_lanes()
@@ -110,7 +110,7 @@ class BusConsumer(StockConsumer):
         return is_current and lane.breaker.lets_pass(lane.running)
 
     def _judge(self, lane: Lane, run: Run) -> None:
-        """Tell the breaker how a run ended. What lies at the event itself says nothing of what its handler needs."""
+        """Let the breaker know how a run ended. A fault of the event says nothing of what its handler needs."""
         if run.failure is None:
             if lane.breaker.is_half_open:
                 log.info("breaker.closed", consumer=lane.consumer.name)
@@ -119,8 +119,8 @@ class BusConsumer(StockConsumer):
             pause = lane.breaker.pause
             log.error("breaker.opened", consumer=lane.consumer.name, error=str(run.failure), probe_in_seconds=pause)
             self.timer.call_after(pause, self._probe, (lane.consumer.name,))
-            if lane.breaker.holds_for_long and (held := lane.let_go()):
-                self._start(lane, held, put_back=True)
+            if lane.breaker.is_open_for_long and (waiting := lane.empty()):
+                self._start(lane, waiting, put_back=True)
 
     def _probe(self, name: str) -> None:
         lane = self.lanes[name]

@@ -16,7 +16,7 @@ UPKEEP_QUEUE = kombu.Queue(
 CELERY: dict[str, Any] = {
     "imports": ("eventbus.worker.tasks", "eventbus.monitoring.upkeep"),
     "worker_consumer": "eventbus.worker.celery_consumer:BusConsumer",
-    # Acknowledge after the commit; give back what a killed process held; never acknowledge a failure by itself.
+    # Acknowledge after the commit; give back what a killed process had; never acknowledge a failure by itself.
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "task_acks_on_failure": False,

@@ -7,14 +7,14 @@ The pattern is Nygard's (Release It!, Pragmatic Bookshelf 2007, chapter 5).
 from collections import deque
 from dataclasses import dataclass, field
 
-#: The breaker judges by so many of the last outcomes, and opens at this share of failures.
+#: How many of the last outcomes the breaker judges by, and the share of failures at which it opens.
 WINDOW = 20
 THRESHOLD = 0.9
 #: Seconds until the first probe, and at most between two.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
-#: After every so many probes that failed, some 7 minutes, the worker lets go of what it holds. RabbitMQ would take it
-#: back after 30 (`consumer_timeout`), and count that against the events.
+#: After this many probes that failed, some 7 minutes, and after as many again, the worker puts back what waits in it.
+#: RabbitMQ would take it back after 30 (`consumer_timeout`), and count that against the events.
 PROBES_PER_PAUSE = 10
 
 
@@ -29,12 +29,12 @@ class CircuitBreaker:
     failed_probes: int = 0
 
     @property
-    def holds_for_long(self) -> bool:
+    def is_open_for_long(self) -> bool:
         """Whether, after the probe that failed just now, what waits in the worker has waited there long enough."""
         return self.failed_probes > 0 and self.failed_probes % PROBES_PER_PAUSE == 0
 
     def lets_pass(self, running: int) -> bool:
-        """Whether another run may start while so many are under way."""
+        """Whether another run may start while this many are under way."""
         if self.is_half_open:
             return running == 0
         return not self.is_open

@@ -40,7 +40,7 @@ FIRST_ATTEMPTS, LAST_ATTEMPTS, MAX_ATTEMPT_CHARS = 10, 10, 200
 
 
 class PoisonMessage(EventbusError):
-    """The delivery came back too often without anybody hearing why."""
+    """The delivery came back too often and nobody knows why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,12 @@ class Lane:
             return [self.waiting.popleft()]
         return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
 
-    def let_go(self) -> list[Any]:
-        """Everything that waits, so that it can go back to the broker."""
-        held = [*self.alone, *self.waiting]
+    def empty(self) -> list[Any]:
+        """Take out everything that waits, so that it can go back to the broker."""
+        waiting = [*self.alone, *self.waiting]
         self.alone.clear()
         self.waiting.clear()
-        return held
+        return waiting
 
     def split(self, messages: Sequence[Any]) -> None:
         """A batch failed: its deliveries go one by one, and the next batch is smaller, in case it was too slow."""

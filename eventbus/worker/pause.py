@@ -1,6 +1,6 @@
 """The pause of a projection: its consumer's runs share a lock, and a rebuild takes it alone for a moment.
 
-A run takes it shared, before any other lock, and keeps it until its transaction ends: whoever holds it alone knows that
+A run takes it shared, before any other lock, and keeps it until its transaction ends: whoever has it alone knows that
 nothing of this consumer is half done.
 """
 

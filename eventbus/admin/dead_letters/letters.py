@@ -1,4 +1,4 @@
-"""The pages of single letters: read, try, mend."""
+"""The pages of single dead letters: read, try, edit."""
 
 from typing import Any
 
@@ -147,7 +147,7 @@ class LetterAdmin(LetterTools):
         return self.show(request, letter, trial=trial)
 
     def edit(self, request: HttpRequest, pk: str) -> HttpResponse:
-        """Mend the payload: a form, then the difference to confirm, then it goes."""
+        """Edit the payload: a form, then the difference to confirm, then it goes."""
         if not all(request.user.has_perm(f"eventbus.{PERMISSIONS[name]}") for name in ("edit", "read")):
             raise PermissionDenied
         letter = self.found(request, pk)

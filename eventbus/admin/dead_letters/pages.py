@@ -1,4 +1,4 @@
-"""What the pages of groups, letters and replays share: looks, guards and confirmations.
+"""What the pages of groups, letters and replays share: frames, guards and confirmations.
 
 Whatever changes something is a POST with a confirmation page and a permission of its own.
 """

@@ -5,27 +5,23 @@ from argparse import ArgumentParser
 from time import monotonic, sleep
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Table
 
-from eventbus.broker.connection import BROKER_ERRORS
+from eventbus.management.base import UNREACHABLE, BusCommand
 from eventbus.monitoring.status import BusStatus, bus_status
 
-UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, *BROKER_ERRORS)
 
-
-class Command(BaseCommand):
+class Command(BusCommand):
     help = (
         "Shows outbox, relays and queues. Exit 0 if a relay and a worker for every consumer are connected, else 1. "
         "With --wait or --drained, first waits until that is so."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="for machines")
+        super().add_arguments(parser)
         parser.add_argument(
-            "--wait", type=float, default=0, metavar="SECONDS", help="wait at most so long for all to be there"
+            "--wait", type=float, default=0, metavar="SECONDS", help="wait at most this long for all to be there"
         )
         parser.add_argument("--drained", action="store_true", help="wait also until outbox and queues are empty")
 
@@ -34,11 +30,9 @@ class Command(BaseCommand):
         while True:
             try:
                 status = bus_status()
-            except UNREACHABLE as error:
+            except UNREACHABLE:
                 if monotonic() > deadline:
-                    raise CommandError(
-                        f"{type(error).__name__}: {error}. Are the servers running?", returncode=2
-                    ) from error
+                    raise
                 sleep(0.3)
                 continue
             fine = status.is_staffed and (status.is_drained or not options["drained"])
@@ -62,7 +56,7 @@ def print_status(status: BusStatus) -> None:
         )
     console = Console()
     console.print(table)
-    held = f", {status.held} of them wait for a full queue" if status.held else ""
+    blocked = f", {status.blocked} of them wait for a full queue" if status.blocked else ""
     console.print(
-        f"outbox: {status.outbox} events{held}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
+        f"outbox: {status.outbox} events{blocked}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
     )

@@ -3,17 +3,16 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Column, Table
 
+from eventbus.management.base import BusCommand
 from eventbus.monitoring import alarms, notifier
 from eventbus.monitoring.models import Alarm, AlarmState
 from eventbus.monitoring.rules import RULES
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
     help = (
         "Evaluates every alarm rule once, remembers the states, and mails or posts each change (ALARM_EMAIL, "
         "ALARM_WEBHOOK_URL). Beat does the same every 30 seconds; a call of this counts as one more evaluation. "
@@ -21,16 +20,13 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="for machines")
+        super().add_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="measure, but store and send nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            found = alarms.evaluate(dry_run=options["dry_run"])
-            if not options["dry_run"]:
-                notifier.deliver()
-        except DatabaseError as error:
-            raise CommandError(f"The database does not answer: {error}. Is it running?", returncode=2) from error
+        found = alarms.evaluate(dry_run=options["dry_run"])
+        if not options["dry_run"]:
+            notifier.deliver()
         firing = [alarm for alarm in found if alarm.state == AlarmState.FIRING]
         if options["json"]:
             self.stdout.write(json.dumps({"firing": len(firing), "alarms": [as_data(alarm) for alarm in found]}))

@@ -3,25 +3,27 @@ from argparse import ArgumentParser
 from typing import Any
 
 from amqp import PreconditionFailed
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from kombu import Connection
 
 from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
+from eventbus.management.base import BusCommand
 from eventbus.subscriptions.noting import note_subscriptions
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
     help = (
         "Declares exchanges, queues and bindings from the consumer declarations, notes since when each consumer "
-        "listens, and starts to fill the new ones that begin at the beginning. Safe to repeat. Exit 1 and the "
-        "differences where a queue exists with other arguments (drift)."
+        'listens, and starts the backfill of those that are new and declare start="beginning"; the process '
+        "worker_dead_letters carries it out. Safe to repeat. Exit 1 and the differences where a queue exists with "
+        "other arguments (drift); 2 if a server is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="only print what would be declared")
-        parser.add_argument("--json", action="store_true", help="for machines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         queues = [
@@ -48,5 +50,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"No broker at {Connection(bus_settings.BROKER_URL).as_uri()}: {error}. Is it running?", returncode=2
             ) from error
-        for fill in note_subscriptions():
-            self.stderr.write(f"{fill.consumer} is new: worker_dead_letters sends it {fill.total} archived events.")
+        for backfill in note_subscriptions():
+            self.stderr.write(
+                f"{backfill.consumer} is new: worker_dead_letters, which also drives replays and backfills, "
+                f"sends it {backfill.total} archived events."
+            )

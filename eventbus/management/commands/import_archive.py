@@ -3,16 +3,17 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.core.management.base import CommandError
 
 from eventbus.archive import import_
 from eventbus.archive.files import ArchiveFileError, read_manifest
 from eventbus.archive.import_ import ArchiveConflict, Imported
+from eventbus.management.base import BusCommand
 from eventbus.management.progress import progress_bar
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
+    advice = "Run it again: it goes on."
     help = (
         "Stores the events of a file that export_archive wrote. First the whole file is checked against its manifest "
         "and every event against its contract; then it is stored in batches, and what is here already is skipped, so "
@@ -22,17 +23,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("file", metavar="FILE", type=Path, help="beside it lies FILE.manifest.json")
         parser.add_argument("--dry-run", action="store_true", help="check all, and store nothing")
-        parser.add_argument("--json", action="store_true", help="for machines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             done = self._import(options["file"], options["dry_run"], quiet=options["json"])
         except (ArchiveFileError, ArchiveConflict) as error:
             raise CommandError(str(error)) from error
-        except (DatabaseError, OSError) as error:
-            raise CommandError(f"{type(error).__name__}: {error}. Run it again.", returncode=2) from error
         if options["json"]:
             report = {"dryRun": options["dry_run"], "stored": done.stored, "skipped": done.skipped}
             self.stdout.write(json.dumps(report))

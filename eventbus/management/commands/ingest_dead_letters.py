@@ -1,61 +1,37 @@
 import signal
-import threading
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
+from eventbus.db.sessions import name_sessions
 from eventbus.dead_letters.ingest import Ingester
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
-from eventbus.leases import LeasedDriver
+from eventbus.management.supervisor import Part, Supervisor
 from eventbus.replays.driver import ArchiveReplayDriver
 
 
 class Command(BaseCommand):
     help = (
-        "Stores what arrives in the dead-letter queues, and drives the replays that were started in admin, with "
-        "--detach or to fill a new consumer, and those whose driver died; until stopped by SIGTERM or Ctrl-C. Run as "
-        "many as you like: they share the work."
+        "Does what the bus does in the background, beside relay and workers (the process worker_dead_letters): stores "
+        "what arrives in the dead-letter queues; drives the replays of dead letters and the replays of the archive "
+        "that were started in admin or with --detach, or whose driver died; and drives the backfills of new "
+        'consumers that declare start="beginning". Runs until it is stopped by SIGTERM or Ctrl-C. Run as many as you '
+        "like: they share the work. Exit 1 if one of the three ends by an error."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        settings.DATABASES["default"]["OPTIONS"]["application_name"] = "dead letters"
+        name_sessions("dead letters")
         ingester = Ingester(bus_settings.BROKER_URL)
-        drivers: list[LeasedDriver] = [
-            DeadLetterReplayDriver(bus_settings.BROKER_URL),
-            ArchiveReplayDriver(bus_settings.BROKER_URL),
-        ]
-
-        def drive(driver: LeasedDriver) -> None:
-            try:
-                driver.run_all()
-            finally:
-                # None lives without the others: whoever keeps the process starts them all again.
-                ingester.stop()
-
-        threads = [threading.Thread(target=drive, args=[each], name=f"drives {each.table}") for each in drivers]
-
-        def stop(*_: Any) -> None:
-            ingester.stop()
-            for driver in drivers:
-                driver.stop()
-
+        dead_letters = DeadLetterReplayDriver(bus_settings.BROKER_URL)
+        # A backfill is an archive replay that nobody had to ask for.
+        archive = ArchiveReplayDriver(bus_settings.BROKER_URL)
+        supervisor = Supervisor(
+            Part("storing dead letters", ingester.run, ingester.stop),
+            Part("replaying dead letters", dead_letters.run_all, dead_letters.stop),
+            Part("replaying the archive and backfilling", archive.run_all, archive.stop),
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        for thread in threads:
-            thread.start()
-        try:
-            ingester.run()
-        finally:
-            # Nobody else has asked a driver to stop yet.
-            crashed = [
-                thread.name
-                for thread, driver in zip(threads, drivers, strict=True)
-                if not thread.is_alive() and not driver.stopping.is_set()
-            ]
-            stop()
-            for thread in threads:
-                thread.join()
-        if crashed:
-            raise CommandError(f"The thread that {' and '.join(crashed)} ended by an error; see above.")
+            signal.signal(number, lambda *_: supervisor.stop())
+        if crashed := supervisor.run():
+            raise CommandError(f"{' and '.join(crashed).capitalize()} ended by an error; see above.")

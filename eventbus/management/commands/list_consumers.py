@@ -5,15 +5,15 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from eventbus.contracts.registry import CONTRACTS
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.subscriptions.catalogue import ConsumerEntry, consumer_entries, contract_entries
 
 
 class Command(BusCommand):
     help = (
-        "Shows who listens to what, as the code declares it: each consumer, since when it listens, when it last heard "
-        "something, its dead letters and how far its fill from the archive is; then each event and who listens to it. "
-        "Exit 0, also where one is quiet or gone; 2 if the database is away or no event is called so."
+        "Shows who listens to what, as the code declares it: each consumer, since when it listens, when it last "
+        "handled something, its dead letters and how far its backfill is; then each event and who listens to it. "
+        "Exit 0, also where one is quiet or gone; 2 if the database is away or there is no such event."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,14 +47,16 @@ def heading(each: ConsumerEntry) -> str:
 def details(each: ConsumerEntry) -> list[str]:
     """What there is to say of a consumer, line by line."""
     lines = [f"listens to {', '.join(each.routing_keys)}, since {each.since}"]
-    lines.append(f"last heard {each.heard_at:%Y-%m-%d %H:%M}" if each.heard_at else "has heard nothing yet")
+    lines.append(
+        f"last handled an event {each.heard_at:%Y-%m-%d %H:%M}" if each.heard_at else "has handled nothing yet"
+    )
     if each.declared:
         retry = each.declared.retry
         delays = ", ".join(map(str, retry.delays))
         lines.append(f"worker_{each.declared.group}, batch {each.declared.batch}, {retry.times} retries ({delays} s)")
     lines += each.traits
-    if each.filling:
-        lines.append(f"fill {each.filling}")
+    if each.backfill_progress:
+        lines.append(f"backfill {each.backfill_progress}")
     if each.dead_letters:
         lines.append(f"{each.dead_letters} dead letters")
     return lines

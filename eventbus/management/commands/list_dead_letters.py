@@ -9,14 +9,14 @@ from rich.table import Table
 from eventbus.dead_letters import queries
 from eventbus.dead_letters.models import DeadLetterGroup, DeadLetterReplay, DeadLetterState
 from eventbus.dead_letters.queries import COUNT_LIMIT
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.management.options import add_filters, selection
 
 
 class Command(BusCommand):
     help = (
         "Lists dead letters, the oldest first; with --groups the groups of like failures, with --replays the replays. "
-        "Without --state only open letters. Exit 0, also where there is none; 2 if the database is away."
+        "Without --state only open ones. Exit 0, also where there is none; 2 if the database is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,8 +24,8 @@ class Command(BusCommand):
         add_filters(parser)
         parser.add_argument("--state", choices=[*DeadLetterState.values, "any"], default=DeadLetterState.OPEN.value)
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--groups", action="store_true", help="show groups instead of letters")
-        what.add_argument("--replays", action="store_true", help="show replays instead of letters")
+        what.add_argument("--groups", action="store_true", help="show groups instead of dead letters")
+        what.add_argument("--replays", action="store_true", help="show replays instead of dead letters")
         what.add_argument("--count", action="store_true", help="only say how many")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,9 +35,9 @@ class Command(BusCommand):
         elif options["replays"]:
             self._replays(limit, options["json"])
         else:
-            self._letters(limit, options)
+            self._dead_letters(limit, options)
 
-    def _letters(self, limit: int, options: dict[str, Any]) -> None:
+    def _dead_letters(self, limit: int, options: dict[str, Any]) -> None:
         letters = selection(options).letters()
         if options["state"] != "any":
             letters = letters.filter(state=options["state"])
@@ -64,7 +64,7 @@ class Command(BusCommand):
                 row["state"],
             )
             table.add_row(str(row["id"]), *cells)
-        self._print(table, f"{len(rows)} of {total} letters")
+        self._print(table, f"{len(rows)} of {total} dead letters")
 
     def _groups(self, limit: int, as_json: bool) -> None:
         groups = list(DeadLetterGroup.objects.order_by("-last_seen")[:limit])

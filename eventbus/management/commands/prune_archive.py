@@ -4,14 +4,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.core.management.base import CommandError
 
 from eventbus.archive import history, retention
 from eventbus.conf import bus_settings
+from eventbus.management.base import BusCommand
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
     help = (
         "Drops the months of the archive, and of the inbox with them, that are older than ARCHIVE_DAYS. Beat does it "
         "every day. A month stays, and all later ones with it, while one of its events is in the outbox, is an open "
@@ -19,15 +19,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="only say which months would go")
-        parser.add_argument("--json", action="store_true", help="for machines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             months = retention.due() if options["dry_run"] else list(retention.prune())
-            begins, without_month = history.archive_begins(), retention.events_without_month()
-        except (DatabaseError, ImproperlyConfigured) as error:
-            raise CommandError(f"{type(error).__name__}: {error}", returncode=2) from error
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error), returncode=2) from error
+        begins, without_month = history.archive_begins(), retention.events_without_month()
         if options["json"]:
             report = {
                 "dryRun": options["dry_run"],

@@ -3,13 +3,12 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from django.core.management.base import CommandError
 
 from eventbus.consumer import CONSUMERS, Consumer
 from eventbus.errors import InvalidEvent
+from eventbus.management.base import BusCommand
+from eventbus.management.progress import progress_bar
 from eventbus.projections import driver
 from eventbus.projections.comparing import Differences
 from eventbus.projections.feeding import HandlerFailed
@@ -17,7 +16,8 @@ from eventbus.projections.reading import counts, remaining
 from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables, old_tables, rebuilt_tables
 
 
-class Command(BaseCommand):
+class Command(BusCommand):
+    advice = "Run it again: it goes on."
     help = (
         "Builds the tables of a projection anew from the archive, beside the live ones and while events flow, then "
         "puts them in their place in one short transaction; the old ones are kept for --back. Killed in the middle, "
@@ -26,10 +26,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("consumer", help="a consumer that is declared with tables=[…]")
-        parser.add_argument("--json", action="store_true", help="for machines")
         parser.add_argument(
-            "--show", type=int, default=10, metavar="N", help="with --diff: list so many rows of a kind (default 10)"
+            "--show", type=int, default=10, metavar="N", help="with --diff: list at most N rows of a kind (default 10)"
         )
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--diff", action="store_true", help="build and compare; the live tables stay as they are")
@@ -52,10 +52,6 @@ class Command(BaseCommand):
             raise CommandError(f"{error}\n{advice}") from error
         except driver.ProjectionBusy as error:
             raise CommandError(str(error)) from error
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(
-                f"{type(error).__name__}: {error}".strip() + ". Run it again: it goes on.", returncode=2
-            ) from error
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again to go on, or with --abandon to leave no trace.") from None
         return None
@@ -150,26 +146,18 @@ def _values(row: dict[str, Any]) -> str:
 
 
 class _Bar:
-    """A bar on standard error, where somebody looks; counts in any case."""
+    """A bar on standard error, where somebody watches; counts in any case."""
 
     def __init__(self, copy: ShadowTables, *, quiet: bool) -> None:
         self.count = 0
-        self._bar = Progress(
-            TextColumn("rebuilding"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=quiet or not sys.stderr.isatty(),
-        )
+        self._bar = progress_bar(quiet=quiet)
         self._copy = copy
 
     def __enter__(self) -> "_Bar":
         self._bar.start()
-        # Counting reads the whole archive: only for somebody who looks.
+        # Counting reads the whole archive: only for somebody who watches.
         total = None if self._bar.disable else remaining(self._copy)
-        self._task = self._bar.add_task("", total=total)
+        self._task = self._bar.add_task("rebuilding", total=total)
         return self
 
     def __exit__(self, *_: object) -> None:

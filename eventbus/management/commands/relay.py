@@ -1,10 +1,10 @@
 import signal
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from eventbus.conf import bus_settings
+from eventbus.db.sessions import RELAY, name_sessions
 from eventbus.relay.relay import Relay
 
 
@@ -15,8 +15,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Named, so that `bus_status` and anyone who looks at pg_stat_activity sees the relays.
-        settings.DATABASES["default"]["OPTIONS"]["application_name"] = "relay"
+        name_sessions(RELAY)
         relay = Relay(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop())

@@ -7,8 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from eventbus.conf import bus_settings
 from eventbus.dead_letters import queries, replays
@@ -17,24 +16,25 @@ from eventbus.dead_letters.models import DeadLetterReplay, ReplayState
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver, tally_of
 from eventbus.dead_letters.selection import Selection
 from eventbus.leases import RunRefused
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.management.commands.show_dead_letter import trial_lines
 from eventbus.management.options import actor, add_filters, fraction, rate, require_filter, selection
+from eventbus.management.progress import NOTE, progress_bar
 
 
 class Command(BusCommand):
     help = (
-        "Sends dead letters back to the one consumer that could not process them: one letter, then ten, then the rest, "
+        "Sends dead letters back to the one consumer that could not process them: one, then ten, then the rest, "
         "and stops when too many fail again. What to send is decided at the start; what fails later is not in it. "
-        "Ctrl-C pauses, --resume goes on, also after a kill. Exit 0 if every letter was processed; 1 if some failed, "
+        "Ctrl-C pauses, --resume goes on, also after a kill. Exit 0 if every one was processed; 1 if some failed, "
         "it was stopped or nothing matches; 2 if a server is away or the arguments make no sense."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         add_filters(parser)
-        parser.add_argument("--all", action="store_true", help="every letter that waits")
-        parser.add_argument("--rate", type=rate, metavar="N", help="at most so many letters per second")
+        parser.add_argument("--all", action="store_true", help="every dead letter that waits")
+        parser.add_argument("--rate", type=rate, metavar="N", help="at most N per second")
         parser.add_argument(
             "--threshold",
             type=fraction,
@@ -42,7 +42,7 @@ class Command(BusCommand):
             metavar="PART",
             help=f"stop when a larger part fails again (default {replays.THRESHOLD})",
         )
-        parser.add_argument("--dry-run", action="store_true", help="only say how many letters of what would be sent")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many of each group would be sent")
         parser.add_argument("--try", action="store_true", help="send nothing: run the handlers here and roll back")
         parser.add_argument("--detach", action="store_true", help="start it, and leave it to worker_dead_letters")
         known = parser.add_mutually_exclusive_group()
@@ -91,7 +91,7 @@ class Command(BusCommand):
         )
         if replay is None:
             raise CommandError(nothing(chosen))
-        self.stderr.write(f"Replay {replay.pk}: {replay.total} letters.")
+        self.stderr.write(f"Replay {replay.pk}: {replay.total} dead letters.")
         return replay.pk
 
     def _drive(self, replay_id: UUID, *, quiet: bool) -> None:
@@ -99,8 +99,8 @@ class Command(BusCommand):
         driver = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        with progress_bar(quiet) as bar:
-            task = bar.add_task("", total=DeadLetterReplay.objects.get(pk=replay_id).total, note="")
+        with progress_bar(NOTE, quiet=quiet) as bar:
+            task = bar.add_task("replaying", total=DeadLetterReplay.objects.get(pk=replay_id).total, note="")
             driver.run_one(replay_id, lambda: self._show(replay_id, bar, task))
         if (
             driver.stopping.is_set()
@@ -137,7 +137,7 @@ class Command(BusCommand):
             return
         for (consumer, group), number in counts.most_common():
             self.stdout.write(f"{number:8}  {consumer}  group {group}")
-        self.stdout.write(f"Would replay {counts.total()} letters.")
+        self.stdout.write(f"Would replay {counts.total()} dead letters.")
 
     def _try(self, chosen: Selection, options: dict[str, Any]) -> None:
         trials: list[DryRun] = []
@@ -151,7 +151,7 @@ class Command(BusCommand):
             if options["json"]:
                 trials.append(trial)
             else:
-                self.stdout.write(f"letter {letter.pk}:" + "\n".join(trial_lines(trial)))
+                self.stdout.write(f"dead letter {letter.pk}:" + "\n".join(trial_lines(trial)))
         if not verdicts:
             raise CommandError(nothing(chosen))
         if options["json"]:
@@ -166,20 +166,5 @@ def nothing(chosen: Selection) -> str:
     """Why there is nothing to send."""
     left_out = chosen.unsettled().count() - chosen.replayable().count()
     if left_out:
-        return (
-            f"{left_out} letters match, all of consumers with outside effects: name one with --consumer to replay them."
-        )
-    return "No letter that waits matches."
-
-
-def progress_bar(quiet: bool) -> Progress:
-    """A bar on standard error, where somebody looks."""
-    return Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
-    )
+        return f"{left_out} dead letters match, all of consumers with side effects: name one with --consumer to replay its."
+    return "No dead letter that waits matches."

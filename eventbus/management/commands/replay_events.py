@@ -7,13 +7,13 @@ from uuid import UUID
 
 from django.core.management.base import CommandError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from eventbus.conf import bus_settings
 from eventbus.leases import RunRefused
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.management.options import actor, moment, rate
+from eventbus.management.progress import NOTE, progress_bar
 from eventbus.replays import runs
 from eventbus.replays.driver import ArchiveReplayDriver
 from eventbus.replays.models import ArchiveReplay, RunState
@@ -46,8 +46,10 @@ class Command(BusCommand):
         filters.add_argument("--until", type=moment, metavar="TIME", help="published before then")
         filters.add_argument("--aggregate", default="", metavar="ID", help="of this order, product or other aggregate")
         filters.add_argument("--correlation", default="", metavar="ID", help="of this correlation id")
-        parser.add_argument("--rate", type=rate, metavar="N", help="at most so many events per second")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many events of what would be sent")
+        parser.add_argument("--rate", type=rate, metavar="N", help="at most N events per second")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many events of each type would be sent"
+        )
         parser.add_argument("--detach", action="store_true", help="start it, and leave it to worker_dead_letters")
         parser.add_argument(
             "--side-effects", default="", metavar="CONSUMER", help="yes, let this consumer act outside the database"
@@ -109,8 +111,8 @@ class Command(BusCommand):
         driver = ArchiveReplayDriver(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        with progress_bar(quiet) as bar:
-            task = bar.add_task("", total=ArchiveReplay.objects.get(pk=replay_id).total, note="")
+        with progress_bar(NOTE, quiet=quiet) as bar:
+            task = bar.add_task("replaying", total=ArchiveReplay.objects.get(pk=replay_id).total, note="")
 
             def show() -> bool:
                 replay = ArchiveReplay.objects.get(pk=replay_id)
@@ -169,18 +171,3 @@ class Command(BusCommand):
             sent = f"{replay.sent} of {replay.total}"
             table.add_row(str(replay.pk), "\n".join(filter(None, lines)), replay.state, sent)
         Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def progress_bar(quiet: bool) -> Progress:
-    """A bar on standard error, where somebody looks."""
-    return Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
-    )

@@ -8,19 +8,19 @@ from django.core.management.base import CommandError
 from eventbus.dead_letters import queries
 from eventbus.dead_letters.dry_run import DryRun, DryRunRefused, dry_run
 from eventbus.dead_letters.models import DeadLetter
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 
 
 class Command(BusCommand):
     help = (
         "Shows one dead letter: error, traceback, attempts, payload, replays. With --try it also runs the handler on "
-        "the letter in a transaction that is rolled back, and shows what it would have done or how it fails. Exit 0; "
-        "1 if there is no such letter or the handler fails; 2 if it can't be tried or the database is away."
+        "it in a transaction that is rolled back, and shows what it would have done or how it fails. Exit 0; "
+        "1 if there is no such dead letter or the handler fails; 2 if it can't be tried or the database is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("id", type=int, help="the letter's number, as list_dead_letters shows it")
+        parser.add_argument("id", type=int, help="its number, as list_dead_letters shows it")
         parser.add_argument("--try", action="store_true", help="run the handler and roll everything back")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from eventbus.broker.publisher import SEND_ERRORS
 from eventbus.conf import bus_settings
-from eventbus.management.bus_command import BusCommand
+from eventbus.management.base import BusCommand
 from eventbus.monitoring import deliveries, invariants
 
 
@@ -33,7 +33,9 @@ class Command(BusCommand):
             report = [{"code": each.code, "promise": each.promise, "violations": broken} for each, broken in found]
             holds = not any(broken for _, broken in found)
             self.stdout.write(
-                json.dumps({"holds": holds, "invariants": report, "ledger": deliveries.balance(), "repaired": repaired})
+                json.dumps(
+                    {"holds": holds, "invariants": report, "deliveries": deliveries.balance(), "repaired": repaired}
+                )
             )
         else:
             print_balance(deliveries.balance())
@@ -58,7 +60,7 @@ class Command(BusCommand):
 
 
 def print_balance(balance: dict[str, dict[str, int]]) -> None:
-    """The ledger as a table for a terminal: a row per consumer."""
+    """The delivery audit as a table for a terminal: a row per consumer."""
     outcomes = ["done", "waiting", "dead", "discarded", "outbox", "replaying", "missing"]
     table = Table(Column("consumer", overflow="fold"), *outcomes)
     for consumer, counts in sorted(balance.items()):

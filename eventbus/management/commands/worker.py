@@ -5,11 +5,11 @@ from typing import Any
 
 import kombu
 from celery.platforms import SecurityWarning
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
 from eventbus.consumer import consumers_by_group
+from eventbus.db.sessions import name_sessions
 from eventbus.worker.celery_consumer import broker_queue
 from eventbus.worker.celery_settings import UPKEEP_QUEUE, celery_app
 from eventbus.worker.lanes import pool_size
@@ -43,12 +43,12 @@ class Command(BaseCommand):
         if not queues:
             queues.append(UPKEEP_QUEUE)
         app.conf.task_queues = queues
-        settings.DATABASES["default"]["OPTIONS"]["application_name"] = f"worker {only or group}"
+        name_sessions(f"worker {only or group}")
         # It warns root of pickled messages, and we accept none.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         app.worker_main(
             [
-                # Before the subcommand: its banner is no log line.
+                # Before the subcommand: its banner is not a log line.
                 "--quiet",
                 "worker",
                 # The pid, because two nodes of one name on a host would fight for the control queue.

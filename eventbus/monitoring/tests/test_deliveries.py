@@ -1,4 +1,4 @@
-"""The delivery ledger: what each consumer has done, and what it misses, compared with the archive."""
+"""The delivery audit: what each consumer has done, and what it misses, compared with the archive."""
 
 from unittest.mock import patch
 

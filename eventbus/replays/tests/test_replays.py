@@ -177,7 +177,7 @@ def test_no_more_than_the_bound_waits_in_the_queue(
 def test_a_window_of_others_events_moves_on_without_sending(
     drive: Callable[[ArchiveReplay], None], broker: StandInBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "BOUNDARY", windows.BOUNDARY.replace(f"LIMIT {windows.LOOK_AT}", "LIMIT 3"))
+    monkeypatch.setattr(windows, "BOUNDARY", windows.BOUNDARY.replace(f"LIMIT {windows.READ_AT_MOST}", "LIMIT 3"))
     happened(10, event=ParcelTracked)
     [rare] = happened(1)
     happened(10, event=ParcelTracked)
@@ -280,7 +280,7 @@ def test_a_cancelled_replay_is_over(drive: Callable[[ArchiveReplay], None], brok
         runs.pause_replay(uuid4(), by="ada")
 
 
-def test_a_process_of_an_older_release_leaves_a_fill_that_it_does_not_know_to_others(
+def test_a_process_of_an_older_release_leaves_a_backfill_that_it_does_not_know_to_others(
     new_driver: Callable[[], ArchiveReplayDriver],
 ) -> None:
     happened(1)

@@ -1,4 +1,4 @@
-"""Who listens to what, and when each last heard something."""
+"""Who listens to what, and when each last handled something."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -47,10 +47,10 @@ def test_a_consumer_shows_what_it_declares_and_what_became_of_it() -> None:
     assert known().dead_letters == 1
     found = known("parcel.remember")
     assert found.traits == ["ordered", "from the beginning"]
-    assert (found.since, found.filling) == ("the beginning", "running: 0 of 2")
+    assert (found.since, found.backfill_progress) == ("the beginning", "running: 0 of 2")
     as_json = found.as_json()
     assert (as_json["process"], as_json["batch"], as_json["gone"]) == ("worker_parcel", 100, False)
-    assert as_json["fill"]["total"] == 2
+    assert as_json["backfill"]["total"] == 2
 
 
 def test_one_that_is_not_declared_any_more_is_gone() -> None:
@@ -64,7 +64,7 @@ def test_one_that_is_declared_and_not_subscribed_does_not_listen_yet() -> None:
     assert (known().since, known().is_quiet) == ("not yet", False)
 
 
-def test_it_is_quiet_when_it_has_heard_nothing_for_long(settings: Any) -> None:
+def test_it_is_quiet_when_it_has_handled_nothing_for_long(settings: Any) -> None:
     settings.EVENTBUS_QUIET_DAYS = 3
     note_subscriptions()
     assert not known().is_quiet
@@ -76,7 +76,7 @@ def test_it_is_quiet_when_it_has_heard_nothing_for_long(settings: Any) -> None:
     assert known().is_quiet
 
 
-def test_hearing_is_noted_by_contract() -> None:
+def test_activity_is_noted_by_contract() -> None:
     two = consumer("parcel.two", on=[ParcelSent, ParcelTracked])(lambda event: None)
     note_subscriptions()
     note_activity()
@@ -89,7 +89,7 @@ def test_hearing_is_noted_by_contract() -> None:
     assert heard_at() is None
 
 
-def test_an_event_that_is_handled_after_the_next_look_is_heard_all_the_same() -> None:
+def test_an_event_that_is_handled_after_the_next_search_is_noted_all_the_same() -> None:
     note_subscriptions()
     [late] = happened(1)
     note_activity()
@@ -99,7 +99,7 @@ def test_an_event_that_is_handled_after_the_next_look_is_heard_all_the_same() ->
     assert heard_at() is not None
 
 
-def test_a_look_begins_where_the_last_one_ended() -> None:
+def test_a_search_begins_where_the_last_one_ended() -> None:
     note_subscriptions()
     ids = happened(1)
     handled(ids)
@@ -108,7 +108,7 @@ def test_a_look_begins_where_the_last_one_ended() -> None:
     assert heard_at() is None
 
 
-def test_a_look_never_takes_back_what_was_heard() -> None:
+def test_a_search_never_takes_back_what_was_noted() -> None:
     note_subscriptions()
     Subscription.objects.update(heard_at=days_ago(-1))
     handled(happened(1))

@@ -1,4 +1,4 @@
-"""Consumers that begin at the beginning: their fill starts with their subscription, and once."""
+"""Consumers that begin at the beginning: their backfill starts with their subscription, and once."""
 
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
@@ -34,12 +34,16 @@ def forget_all_but(one: Consumer) -> None:
         CONSUMERS.pop(name)
 
 
-def test_a_new_consumer_gets_a_fill_of_all_that_happened(first: Consumer) -> None:
+def test_a_new_consumer_gets_a_backfill_of_all_that_happened(first: Consumer) -> None:
     ids = happened(3)
     happened(2, event=ParcelTracked)
-    [fill] = note_subscriptions()
-    assert (fill.consumer, fill.is_backfill, fill.total) == (first.name, True, 3)
-    assert (fill.routing_keys, fill.position, fill.upto > ids[-1]) == (["parcel.sent.v1"], UUID(int=0), True)
+    [backfill] = note_subscriptions()
+    assert (backfill.consumer, backfill.is_backfill, backfill.total) == (first.name, True, 3)
+    assert (backfill.routing_keys, backfill.position, backfill.upto > ids[-1]) == (
+        ["parcel.sent.v1"],
+        UUID(int=0),
+        True,
+    )
     assert Subscription.objects.get(consumer=first.name).since == EPOCH
     assert Subscription.objects.get(consumer="parcel.track").since > EPOCH + timedelta(days=1)
 
@@ -53,23 +57,23 @@ def test_a_second_declaration_changes_nothing(first: Consumer) -> None:
     assert ArchiveReplay.objects.count() == 1
 
 
-def test_without_history_there_is_nothing_to_fill(first: Consumer) -> None:
+def test_without_history_there_is_nothing_to_backfill(first: Consumer) -> None:
     assert note_subscriptions() == []
     assert Subscription.objects.get(consumer=first.name).since == EPOCH
 
 
-def test_a_contract_that_is_added_later_is_filled_alone(first: Consumer) -> None:
+def test_a_contract_that_is_added_later_is_backfilled_alone(first: Consumer) -> None:
     happened(3)
     note_subscriptions()
     CONSUMERS.pop(first.name)
     happened(2, event=ParcelTracked)
     consumer(first.name, on=[ParcelSent, ParcelTracked], start="beginning")(first.handler)
-    [fill] = note_subscriptions()
-    assert (fill.routing_keys, fill.total) == (["parcel.tracked.v1"], 2)
+    [backfill] = note_subscriptions()
+    assert (backfill.routing_keys, backfill.total) == (["parcel.tracked.v1"], 2)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_subscription_without_its_fill_is_not_noted(first: Consumer) -> None:
+def test_a_subscription_without_its_backfill_is_not_noted(first: Consumer) -> None:
     happened(1)
     with (
         patch("eventbus.subscriptions.noting.start_backfill", side_effect=KeyboardInterrupt),
@@ -77,34 +81,34 @@ def test_a_subscription_without_its_fill_is_not_noted(first: Consumer) -> None:
     ):
         note_subscriptions()
     assert not Subscription.objects.filter(consumer=first.name).exists()
-    assert [fill.consumer for fill in note_subscriptions()] == [first.name]
+    assert [backfill.consumer for backfill in note_subscriptions()] == [first.name]
 
 
-def test_what_a_fill_has_before_it_is_not_lost_until_the_fill_is_over(first: Consumer) -> None:
+def test_what_a_backfill_has_before_it_is_not_lost_until_the_backfill_is_over(first: Consumer) -> None:
     forget_all_but(first)
     ids = happened(3)
-    [fill] = note_subscriptions()
+    [backfill] = note_subscriptions()
     handled(ids[:1], by=first)
     assert deliveries.missing(limit=10) == []
     assert deliveries.balance() == {first.name: {"done": 1, "replaying": 2}}
     [later] = happened(1)
     assert [loss.event.event_id for loss in deliveries.missing(limit=10)] == [later]
-    pause_replay(fill.pk, by="ada")
+    pause_replay(backfill.pk, by="ada")
     assert len(deliveries.missing(limit=10)) == 1
     ArchiveReplay.objects.update(state="running")
-    finish_replay(fill.pk)
+    finish_replay(backfill.pk)
     assert [loss.event.event_id for loss in deliveries.missing(limit=10)] == [*ids[1:], later]
 
 
-def test_what_a_cancelled_fill_left_out_is_missing(first: Consumer) -> None:
+def test_what_a_cancelled_backfill_left_out_is_missing(first: Consumer) -> None:
     forget_all_but(first)
     happened(3)
-    [fill] = note_subscriptions()
-    cancel_replay(fill.pk, by="ada")
+    [backfill] = note_subscriptions()
+    cancel_replay(backfill.pk, by="ada")
     assert deliveries.balance() == {first.name: {"missing": 3}}
 
 
-def test_a_fill_is_no_backlog_that_anybody_is_woken_for(first: Consumer) -> None:
+def test_a_backfill_is_not_a_backlog_that_anybody_is_woken_for(first: Consumer) -> None:
     forget_all_but(first)
     with (
         transaction.atomic(),

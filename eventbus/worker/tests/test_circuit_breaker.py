@@ -71,13 +71,13 @@ def test_what_began_before_it_opened_does_not_decide() -> None:
 
 def test_what_waits_is_let_go_after_ten_bad_probes_and_after_ten_more() -> None:
     breaker = opened()
-    assert not breaker.holds_for_long
+    assert not breaker.is_open_for_long
     long: list[int] = []
     for probe in range(1, 2 * PROBES_PER_PAUSE + 1):
         breaker.half_open()
         breaker.record(bad=1)
-        long += [probe] if breaker.holds_for_long else []
+        long += [probe] if breaker.is_open_for_long else []
     assert long == [PROBES_PER_PAUSE, 2 * PROBES_PER_PAUSE]
     breaker.half_open()
     breaker.record(good=1)
-    assert not breaker.holds_for_long
+    assert not breaker.is_open_for_long
