@@ -27,5 +27,5 @@ def staff(db: None) -> User:
 @pytest.fixture(autouse=True)
 def outbox_keeps_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What intake asks once a second would fall on any test's request, by chance."""
-    monkeypatch.setattr(admission, "_next_look", math.inf)
+    monkeypatch.setattr(admission, "_ask_again_at", math.inf)
     monkeypatch.setattr(admission, "_retry_after", None)

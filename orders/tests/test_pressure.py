@@ -12,13 +12,13 @@ from orders.tests.builders import Api
 
 @pytest.fixture(autouse=True)
 def looks_now(outbox_keeps_up: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_next_look", 0.0)
+    monkeypatch.setattr(admission, "_ask_again_at", 0.0)
 
 
 def test_intake_refuses_while_too_many_events_wait(api: Api, settings: Any) -> None:
     api.place()
     settings.EVENTBUS_OUTBOX_LIMIT_ROWS = 1
-    admission._next_look = 0.0
+    admission._ask_again_at = 0.0
     refused = api.post()
     assert refused.status_code == 503
     assert refused["Content-Type"] == "application/problem+json"
@@ -29,17 +29,17 @@ def test_intake_refuses_while_too_many_events_wait(api: Api, settings: Any) -> N
 def test_intake_goes_on_when_the_outbox_has_caught_up(api: Api, settings: Any) -> None:
     api.place()
     settings.EVENTBUS_OUTBOX_LIMIT_ROWS = 1
-    admission._next_look = 0.0
+    admission._ask_again_at = 0.0
     assert api.post().status_code == 503
     Outbox.objects.all().delete()
-    admission._next_look = 0.0
+    admission._ask_again_at = 0.0
     assert api.post().status_code == 201
 
 
 def test_a_repeated_request_gets_its_answer_however_long_the_outbox_is(api: Api, settings: Any) -> None:
     first = api.post(idempotency_key="k")
     settings.EVENTBUS_OUTBOX_LIMIT_ROWS = 1
-    admission._next_look = 0.0
+    admission._ask_again_at = 0.0
     assert api.post(idempotency_key="other").status_code == 503
     again = api.post(idempotency_key="k")
     assert (again.status_code, again.content) == (201, first.content)
@@ -48,7 +48,7 @@ def test_a_repeated_request_gets_its_answer_however_long_the_outbox_is(api: Api,
 def test_reading_goes_on_meanwhile(api: Api, settings: Any) -> None:
     api.place()
     settings.EVENTBUS_OUTBOX_LIMIT_ROWS = 1
-    admission._next_look = 0.0
+    admission._ask_again_at = 0.0
     assert api.get().status_code == 200
 
 
