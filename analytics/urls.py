@@ -7,6 +7,6 @@ from analytics import api
 urlpatterns = [
     path("analytics/sales/daily", api.SalesByDayView.as_view(), name="analytics-daily"),
     path("analytics/sales/products", api.SalesByProductView.as_view(), name="analytics-products"),
-    path("analytics/customers/<path:customer_id>/orders", api.CustomerOrdersView.as_view(), name="analytics-customer"),
+    path("analytics/customers/<text:customer_id>/orders", api.CustomerOrdersView.as_view(), name="analytics-customer"),
     path("analytics/fulfilment", api.FulfilmentView.as_view(), name="analytics-fulfilment"),
 ]

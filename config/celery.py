@@ -19,8 +19,7 @@ app.conf.beat_schedule = {
     "months older than ARCHIVE_DAYS": {"task": "eventbus.prune_archive", "schedule": 24 * 3600},
     "stuck orders": {"task": "orders.resolve_stuck", "schedule": 60},
     "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},
-    "old idempotency keys": {"task": "orders.forget_old_keys", "schedule": 3600},
-    "old idempotency keys of stock": {"task": "inventory.forget_old_keys", "schedule": 3600},
+    "old idempotency keys": {"task": "api.forget_old_keys", "schedule": 3600},
     "stock snapshots": {"task": "inventory.make_snapshots", "schedule": 60, "options": {"expires": 60}},
 }
 app.autodiscover_tasks()

@@ -59,8 +59,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "knox",
-    "django_filters",
     "eventbus",
+    "api",
     "orders",
     "inventory",
     "notifications",
@@ -121,11 +121,12 @@ if not DEBUG and env.bool("HTTPS", default=False):
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.auth.ChannelAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.ChannelAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["orders.http.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["orders.http.StrictJSONParser"],
-    "EXCEPTION_HANDLER": "orders.http.problem_response",
+    "DEFAULT_RENDERER_CLASSES": ["api.strict_json.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["api.strict_json.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.ContentNegotiation",
+    "EXCEPTION_HANDLER": "api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
     # Otherwise `?format=` picks a renderer and hides a misspelt filter.
     "URL_FORMAT_OVERRIDE": None,
@@ -150,7 +151,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.ex
 
 # Pool processes per consumer group at most, however much concurrency its consumers declare.
 EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
-# An order that is still CREATED after so many seconds is cancelled.
+# An order that is still CREATED after this many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # What dead letters say of the code that failed; the image sets it.
 EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
@@ -159,15 +160,15 @@ EVENTBUS_DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
 EVENTBUS_DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
 # How long the archive keeps events, and the inbox what became of them; whole months go.
 EVENTBUS_ARCHIVE_DAYS = env.int("ARCHIVE_DAYS", default=365)
-# A consumer that has heard nothing for so many days is marked as quiet.
+# A consumer that has heard nothing for this many days is marked as quiet.
 EVENTBUS_QUIET_DAYS = env.int("QUIET_DAYS", default=7)
-# Where each change of an alarm's state is told. Empty: nowhere.
+# Where each change of an alarm's state is reported. Empty: nowhere.
 EVENTBUS_ALARM_EMAIL = env.list("ALARM_EMAIL", default=[])
 EVENTBUS_ALARM_WEBHOOK_URL = env.str("ALARM_WEBHOOK_URL", default="")
-# Intake answers 503 when the outbox is so far behind: by the age of its oldest event, or by its length.
+# Intake answers 503 when the outbox is this far behind: by the age of its oldest event, or by its length.
 EVENTBUS_OUTBOX_LIMIT_SECONDS = env.int("OUTBOX_LIMIT_SECONDS", default=3_600)
 EVENTBUS_OUTBOX_LIMIT_ROWS = env.int("OUTBOX_LIMIT_ROWS", default=1_000_000)
-# RabbitMQ's consumer_timeout, in seconds, for `manage.py check`: the broker tells it nobody.
+# RabbitMQ's consumer_timeout, in seconds, for `manage.py check`: the broker reports it to nobody.
 EVENTBUS_BROKER_CONSUMER_TIMEOUT = env.int("BROKER_CONSUMER_TIMEOUT", default=1_800)
 # Tests kill processes at named points; anywhere else a failpoint is refused.
 EVENTBUS_FAILPOINTS_ALLOWED = False

@@ -16,6 +16,6 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]
-handler400 = "orders.http.bad_request"
-handler404 = "orders.http.not_found"
-handler500 = "orders.http.server_error"
+handler400 = "api.problems.bad_request"
+handler404 = "api.problems.not_found"
+handler500 = "api.problems.server_error"

@@ -6,8 +6,8 @@ What an app needs is imported from here. What needs Django's models is in four p
 
 from eventbus.consumer import Consumer, Retry, consumer
 from eventbus.contracts.event import Contract, Event
-from eventbus.contracts.exact_json import encode_json
-from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict
+from eventbus.contracts.exact_json import decode_json, encode_json
+from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
 from eventbus.failpoints import failpoint
 from eventbus.ids import new_id
 from eventbus.monitoring.invariants import invariant
@@ -27,12 +27,14 @@ __all__ = [
     "Retry",
     "RetryAfter",
     "StreamConflict",
+    "UnsafeJSON",
     "acting_as",
     "admission",
     "alarm_rule",
     "consumer",
     "correlated_with",
     "current_cause",
+    "decode_json",
     "encode_json",
     "expect_version",
     "failpoint",

@@ -41,6 +41,10 @@ class EventbusError(Exception):
     """The base of every error that the bus raises by itself."""
 
 
+class UnsafeJSON(EventbusError, ValueError):
+    """JSON that its grammar allows, or Python's parser does, and the bus doesn't."""
+
+
 class InvalidEvent(EventbusError):
     """The bytes are not an event that this code understands. Retrying cannot heal it. `reason` is one of UNREAD."""
 

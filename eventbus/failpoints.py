@@ -3,7 +3,6 @@
 import os
 import signal
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from eventbus.conf import bus_settings
@@ -33,8 +32,6 @@ def refuse_where_not_allowed() -> None:
     """Raises ImproperlyConfigured where the environment asks a process to break that is not a test's."""
     if ACTIVE and not bus_settings.FAILPOINTS_ALLOWED:
         raise ImproperlyConfigured("Unset FAILPOINT: this process would kill itself there. Only tests use it.")
-    if os.environ.get("CHAOS_BREAKAGE", "") != getattr(settings, "CHAOS_BREAKAGE", ""):
-        raise ImproperlyConfigured("Unset CHAOS_BREAKAGE: only chaos.settings builds the product wrong on purpose.")
 
 
 def failpoint(name: str) -> None:

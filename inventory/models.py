@@ -1,6 +1,5 @@
 """The rows of inventory. Products and orders are other apps' or nobody's: known here by their ids alone."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -83,19 +82,3 @@ class StockSnapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.product_id} #{self.sequence}"
-
-
-class IdempotencyKey(models.Model):
-    """The answer to a keyed request, for its repeats. `fingerprint` tells a repeat from another request."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
-    key = models.TextField()
-    fingerprint = models.BinaryField(max_length=32)
-    response = models.TextField()
-    created_at = models.DateTimeField(db_index=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "key"], name="stock_idempotency_key_once")]
-
-    def __str__(self) -> str:
-        return f"{self.key} of {self.user_id}"

@@ -85,6 +85,13 @@ class BelowReserved(Exception):
         )
 
 
+class BlankProduct(Exception):
+    """An id of spaces only names nothing that anyone could order."""
+
+    def __init__(self) -> None:
+        super().__init__("A product's id is not only spaces.")
+
+
 class NamelessProduct(Exception):
     """The first receipt of a product has to say what it is called."""
 
@@ -95,9 +102,11 @@ class NamelessProduct(Exception):
 def receive_stock(*, product_id: str, product_name: str | None = None, quantity: int) -> Stock:
     """Put goods on the shelf and announce them; returns the stock as it is then.
 
-    A name that differs from the known one replaces it. Raises NamelessProduct for a new product without a name, and
-    pydantic.ValidationError for a quantity or an id that no event can carry.
+    A name that differs from the known one replaces it. Raises BlankProduct, NamelessProduct for a new product without a
+    name, and pydantic.ValidationError for a quantity or an id that no event can carry.
     """
+    if not product_id.strip():
+        raise BlankProduct
     with transaction.atomic():
         # Two first receipts at once: one inserts, the other waits for it and adds to it.
         if product_name:

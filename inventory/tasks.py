@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from inventory import idempotency, snapshots
+from inventory import snapshots
 
 log = structlog.get_logger(__name__)
 
@@ -13,9 +13,3 @@ def make_snapshots() -> None:
     """Keep the products' histories quick to read."""
     if made := snapshots.make_snapshots():
         log.info("stock.snapshots_made", count=made)
-
-
-@shared_task(name="inventory.forget_old_keys")
-def forget_old_keys() -> None:
-    """Delete expired idempotency keys."""
-    log.info("stock.idempotency_keys_forgotten", count=idempotency.forget_old_keys())

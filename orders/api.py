@@ -1,31 +1,32 @@
-"""The REST API of orders. Errors are problems: see `orders.http`."""
+"""The REST API of orders."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
-from urllib.parse import urlencode
 from uuid import UUID
 
+import msgspec
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from eventbus import acting_as
-from eventbus.api_tools import Moment, PointInTime, check_key
+from api import idempotency
+from api.body import read_body
+from api.fields import Moment
+from api.pagination import page
+from api.problems import Problem, validating
+from api.query import PointInTime, Query, read_query, refuse_query
+from api.strict_json import read_json
+from eventbus import failpoint
 from eventbus.archive import events_of
 from orders import intake, queries, services
-from orders.auth import ChannelAuthentication
-from orders.http import Problem, invalid, read_json, validated, wrong
 from orders.models import Order, Status
 
 
-class OrderFilter(BaseModel):
+class OrderFilter(Query):
     """The query of a list. `createdFrom` is inside, `createdTo` is not."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
     status: Status | None = None
     customer_id: intake.Identifier | None = None
@@ -43,14 +44,17 @@ class Cancellation(BaseModel):
     reason: intake.Line = "requested"
 
 
+class Placed(msgspec.Struct, rename="camel"):
+    """What the answer to an order is read for again. By msgspec, which is quick at leaving out the rest."""
+
+    order_id: UUID
+
+
+_placed = msgspec.json.Decoder(Placed)
+
+
 class ChannelView(APIView):
     """What a sales channel sees: its own. Staff see everyone's."""
-
-    authentication_classes = [ChannelAuthentication]
-
-    def channel_id(self) -> int:
-        user: Any = self.request.user
-        return int(user.pk)
 
     def orders(self) -> QuerySet[Order]:
         """Those that the caller may see."""
@@ -68,32 +72,50 @@ class ChannelView(APIView):
 class OrdersView(ChannelView):
     def post(self, request: Request) -> HttpResponse:
         """Take an order in."""
-        key = check_key(request.headers.get("Idempotency-Key"))
-        order = intake.parse_order(read_json(request))
-        placed = intake.place_order(order, channel_id=self.channel_id(), key=key)
-        headers = {"Location": request.build_absolute_uri(f"{request.path}/{placed.order_id}")}
-        if placed.replayed:
-            headers["Idempotent-Replayed"] = "true"
-        # No Response: there is nothing left to render.
-        return HttpResponse(placed.answer, status=HTTPStatus.CREATED, content_type="application/json", headers=headers)
+        refuse_query(request)
+        with validating("body"):
+            order = intake.parse_order(read_json(request))
+        keyed = idempotency.read_key(request, order.model_dump())
+        if keyed is None:
+            answer = place(request, order)
+        else:
+            answer = idempotency.once(keyed, lambda: place(request, order, keyed))
+        failpoint("intake.after_commit")
+        path = f"{request.path}/{_placed.decode(answer.body).order_id}"
+        return answer.as_response(Location=request.build_absolute_uri(path))
 
     def get(self, request: Request) -> Response:
         """List orders, newest first."""
-        wanted = validated(OrderFilter, _query(request), status=HTTPStatus.BAD_REQUEST)
-        page = queries.page_of(self.orders(), **dict(wanted))
-        links = {"next": _link(request, page.next), "previous": _link(request, page.previous)}
-        return Response({"results": page.results, **links})
+        wanted = read_query(OrderFilter, request)
+        found = queries.page_of(self.orders(), **dict(wanted))
+        return page(request, found.results, next=position(found.next), previous=position(found.previous))
+
+
+def position(cursor: queries.Cursor | None) -> dict[str, object] | None:
+    return None if cursor is None else {"cursor": cursor}
+
+
+def place(request: Request, order: intake.NewOrder, keyed: idempotency.Keyed | None = None) -> idempotency.Answer:
+    """Store an order, and its answer for those who ask again. Raises a Problem while too many orders wait."""
+    also = idempotency.keeping(keyed, HTTPStatus.CREATED) if keyed else None
+    user: Any = request.user
+    try:
+        stored = intake.place_order(order, channel_id=user.pk, also=also)
+    except intake.Behind as error:
+        raise Problem(503, str(error), kind="behind", headers={"Retry-After": str(error.seconds)}) from None
+    failpoint("intake.before_commit")
+    return idempotency.Answer(HTTPStatus.CREATED, stored)
 
 
 class OrderView(ChannelView):
     def get(self, request: Request, order_id: UUID) -> Response:
         """One order, as it is or as it was."""
-        asked = validated(PointInTime, _query(request), status=HTTPStatus.BAD_REQUEST)
+        moment = read_query(PointInTime, request).as_of
         order = self.order(order_id)
-        if asked.as_of is None:
+        if moment is None:
             return Response(queries.as_data(order))
         try:
-            found = queries.as_of(order, asked.as_of)
+            found = queries.as_of(order, moment)
         except queries.HistoryGone as error:
             raise Problem(409, str(error), kind="history-gone") from None
         if found is None:
@@ -104,38 +126,23 @@ class OrderView(ChannelView):
 class OrderEventsView(ChannelView):
     def get(self, request: Request, order_id: UUID) -> Response:
         """All that happened to one order, as events."""
-        return Response({"results": events_of(self.order(order_id).pk), "next": None, "previous": None})
+        refuse_query(request)
+        return page(request, events_of(self.order(order_id).pk))
 
 
 class OrderCancelView(ChannelView):
-    def post(self, request: Request, order_id: UUID) -> Response:
-        """Call an order off. However often it is asked, the order is cancelled once: a key needs no memory here."""
-        check_key(request.headers.get("Idempotency-Key"))
-        order = self.order(order_id)
-        wish = validated(Cancellation, read_json(request)) if _has_body(request) else Cancellation()
-        with acting_as(request.user.pk):
+    def post(self, request: Request, order_id: UUID) -> HttpResponse:
+        """Call an order off."""
+        refuse_query(request)
+        wish = read_body(Cancellation, request, optional=True)
+        # Before the key is looked at: what the caller may not see has no answer.
+        self.order(order_id)
+
+        def cancel() -> dict[str, Any]:
             try:
-                services.cancel_order(order_id=order.pk, reason=wish.reason)
+                services.cancel_order(order_id=order_id, reason=wish.reason)
             except services.CannotMove as error:
                 raise Problem(409, str(error), kind="order-not-cancellable") from None
-        return Response(queries.as_data(self.order(order_id)))
+            return queries.as_data(self.order(order_id))
 
-
-def _has_body(request: Request) -> bool:
-    # A chunked body says nothing about its length.
-    return "HTTP_TRANSFER_ENCODING" in request.META or request.META.get("CONTENT_LENGTH", "") not in ("", "0")
-
-
-def _query(request: HttpRequest | Request) -> dict[str, str]:
-    repeated = [name for name, values in request.GET.lists() if len(values) > 1]
-    if repeated:
-        errors = [wrong(f"/{name[:64]}", "repeated", "Give it once.") for name in repeated]
-        raise invalid(errors, status=HTTPStatus.BAD_REQUEST)
-    return request.GET.dict()
-
-
-def _link(request: Request, cursor: queries.Cursor | None) -> str | None:
-    if cursor is None:
-        return None
-    query = urlencode({**request.GET.dict(), "cursor": str(cursor)})
-    return request.build_absolute_uri(f"{request.path}?{query}")
+        return idempotency.answer_once(request, wish.model_dump(), cancel)

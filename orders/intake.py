@@ -5,29 +5,32 @@ so nothing here goes through the ORM, and one JSON text is at once the answer to
 what a repeated request gets again.
 """
 
-import hashlib
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
-from uuid import UUID
 
-from django.db import connection, transaction
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, acting_as, admission, current_cause, encode_json, failpoint, new_id, publish_with
+from eventbus import Contract, acting_as, admission, current_cause, encode_json, new_id, publish_with
 from orders.currencies import COUNTRIES, FINEST, SMALLEST
 from orders.events import Address, Item, OrderCreated
-from orders.http import Problem, invalid, validated, wrong
 from orders.models import Status
 
 MAX_ITEMS = 500
 #: Times MAX_ITEMS it still fits into the integer that counts a product over a whole order.
 MAX_QUANTITY = 1_000_000
 MAX_INTEGER_DIGITS = 12
-KEY_LIFE = timedelta(hours=24)
 
 _EMAIL = re.compile(
     r"(?=.{3,254}\Z)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
@@ -126,26 +129,31 @@ class NewOrder(Contract):
     total_amount: Amount
     currency: Annotated[str, Field(strict=True), AfterValidator(_currency)] = "USD"
 
+    @field_validator("total_amount", mode="after")
+    @classmethod
+    def _adds_up(cls, value: Decimal, info: ValidationInfo) -> Decimal:
+        # Lines that are wrong are not there, and are reported by themselves.
+        items = info.data.get("items", ())
+        total = sum((item.quantity * item.unit_price for item in items), Decimal(0))
+        if items and total != value:
+            raise PydanticCustomError("total_mismatch", "The items add up to {total}.", {"total": str(total)})
+        return value
+
 
 def parse_order(data: object) -> NewOrder:
-    """What a channel sent, as an order that adds up. Raises a Problem that names all that is wrong."""
+    """What a channel sent, as an order that adds up. Raises a ValidationError that names all that is wrong."""
     currency = data.get("currency", "USD") if isinstance(data, dict) else None
-    # A currency that is not valid is reported by its own field; the amounts are then held to the finest there is.
+    # A currency that does not exist is reported by its own field; the amounts are then held to the finest there is.
     smallest = SMALLEST.get(currency, FINEST) if isinstance(currency, str) else FINEST
-    order = validated(NewOrder, data, context=smallest)
-    total = sum(item.quantity * item.unit_price for item in order.items)
-    if total != order.total_amount:
-        raise invalid([wrong("/totalAmount", "total_mismatch", f"The items add up to {total}.")])
-    return order
+    return NewOrder.model_validate(data, context=smallest)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An order that is stored, and the JSON that says so. `replayed`: by an earlier request with the same key."""
+class Behind(Exception):
+    """Too many events wait to be passed on: no order is taken in for so many seconds."""
 
-    order_id: UUID
-    answer: str
-    replayed: bool = False
+    def __init__(self, seconds: int) -> None:
+        super().__init__("Too many orders wait to be passed on. Try again later.")
+        self.seconds = seconds
 
 
 _PLACE = """answer AS MATERIALIZED (
@@ -165,63 +173,16 @@ _PLACE = """answer AS MATERIALIZED (
         "productId" text, "productName" text, quantity integer, "unitPrice" numeric
     )) WITH ORDINALITY AS t("productId", "productName", quantity, "unitPrice", line)
 )"""
-_REMEMBER = """, remembered AS (
-    INSERT INTO orders_idempotencykey (channel_id, key, fingerprint, order_id, response, created_at)
-    SELECT %s, %s, %s, (body->>'orderId')::uuid, body::text, (body->>'createdAt')::timestamptz FROM answer
-    ON CONFLICT (channel_id, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, order_id = EXCLUDED.order_id,
-        response = EXCLUDED.response, created_at = EXCLUDED.created_at
-)"""
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
-_EARLIER = """
-SELECT order_id, response, fingerprint FROM orders_idempotencykey WHERE channel_id = %s AND key = %s AND created_at > %s
-"""
 
 
-def place_order(order: NewOrder, *, channel_id: int, key: str | None = None) -> Placed:
-    """Store an order, its lines and its event, all or nothing; with a key, once per key however often it is asked.
+def place_order(order: NewOrder, *, channel_id: int, also: tuple[str, Sequence[Any]] | None = None) -> str:
+    """Store an order, its lines and its event in one statement; returns the order as JSON, as the API shows it.
 
-    Raises a Problem: 409 while a request with the same key is in flight, 422 if its order was another one.
+    `also`: one more CTE for that statement, with its parameters. It finds the order's JSON as `body` in a CTE `answer`.
+    Raises Behind.
     """
-    with acting_as(channel_id):
-        placed = _store(order, channel_id) if key is None else _store_once(order, channel_id, key)
-    failpoint("intake.after_commit")
-    return placed
-
-
-def _store_once(order: NewOrder, channel_id: int, key: str) -> Placed:
-    fingerprint = hashlib.sha256(encode_json(order.model_dump())).digest()
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK, [key, channel_id])
-            if not cursor.fetchone()[0]:
-                raise Problem(
-                    409,
-                    "A request with this Idempotency-Key is in flight.",
-                    kind="idempotency-key-in-flight",
-                    headers={"Retry-After": "1"},
-                )
-            # A statement of its own: this one sees what the lock's last holder committed, the one above may not.
-            cursor.execute(_EARLIER, [channel_id, key, datetime.now(UTC) - KEY_LIFE])
-            earlier = cursor.fetchone()
-        if earlier is None:
-            placed = _store(order, channel_id, (key, fingerprint))
-            failpoint("intake.before_commit")
-            return placed
-    order_id, answer, earlier_fingerprint = earlier
-    if bytes(earlier_fingerprint) != fingerprint:
-        raise Problem(422, "This Idempotency-Key was used for another order.", kind="idempotency-key-reused")
-    return Placed(order_id, answer, replayed=True)
-
-
-def _store(order: NewOrder, channel_id: int, remember: tuple[str, bytes] | None = None) -> Placed:
-    """One statement, which is its own transaction unless one is open."""
     if (seconds := admission.seconds_to_wait()) is not None:
-        raise Problem(
-            503,
-            "Too many orders wait to be passed on. Try again later.",
-            kind="behind",
-            headers={"Retry-After": str(seconds)},
-        )
+        raise Behind(seconds)
     now = datetime.now(UTC)
     order_id = new_id()
     created = OrderCreated(
@@ -238,8 +199,9 @@ def _store(order: NewOrder, channel_id: int, remember: tuple[str, bytes] | None 
     body |= order.model_dump(by_alias=True)
     body |= {"createdAt": now, "updatedAt": now}
     answer = encode_json(body).decode()
-    change, params = _PLACE, [answer, channel_id, current_cause().correlation_id]
-    if remember is not None:
-        change, params = _PLACE + _REMEMBER, [*params, channel_id, *remember]
-    publish_with(change, params, created, at=now)
-    return Placed(order_id, answer)
+    with acting_as(channel_id):
+        change, params = _PLACE, [answer, channel_id, current_cause().correlation_id]
+        if also is not None:
+            change, params = f"{_PLACE}, {also[0]}", [*params, *also[1]]
+        publish_with(change, params, created, at=now)
+    return answer

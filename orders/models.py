@@ -1,4 +1,4 @@
-"""Orders, their lines, and the answers that a repeated request gets again."""
+"""Orders and their lines."""
 
 from django.conf import settings
 from django.db import models
@@ -88,20 +88,3 @@ class OrderItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.product_name}"
-
-
-class IdempotencyKey(models.Model):
-    """The answer to a keyed request, for its repeats. `fingerprint` tells a repeat from another order."""
-
-    channel = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
-    key = models.TextField()
-    fingerprint = models.BinaryField(max_length=32)
-    order = models.ForeignKey(Order, models.CASCADE, related_name="+")
-    response = models.TextField()
-    created_at = models.DateTimeField(db_index=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["channel", "key"], name="idempotency_key_once")]
-
-    def __str__(self) -> str:
-        return f"{self.key} for {self.order_id}"

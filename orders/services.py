@@ -1,23 +1,20 @@
-"""The verbs of orders: moving them on, and what surrounds taking them in."""
+"""The verbs of orders: moving them on. `orders.intake` takes them in."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from knox.models import AuthToken
 
 from eventbus import Event, PermanentFailure, correlated_with, lock_streams, publish, single_statement
 from orders.currencies import in_currency
 from orders.events import Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
-from orders.intake import KEY_LIFE
-from orders.models import MOVES, SETTLED, IdempotencyKey, Order, Status
+from orders.models import MOVES, SETTLED, Order, Status
 from orders.queries import overdue
 from shipping.events import ShipmentDispatched
 
@@ -183,39 +180,3 @@ def _told(
         "total_amount": in_currency(total, currency),
         "currency": currency,
     }
-
-
-def forget_old_keys() -> int:
-    """Delete the idempotency keys that have expired; returns how many."""
-    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - KEY_LIFE).delete()
-    return deleted
-
-
-def create_channel(*, name: str, days: int, revoke: bool = False) -> tuple[str, datetime]:
-    """A fresh token for a sales channel, and when it expires. The channel is made if there is none of that name.
-
-    Earlier tokens stay until they expire, unless `revoke`. Raises ValueError for the name of a person or a bad name.
-    """
-    users = get_user_model()
-    with transaction.atomic():
-        channel = users.objects.filter(username=name).first()
-        if channel is None:
-            channel = users(username=name)
-            channel.set_unusable_password()
-            channel.full_clean(exclude=["password"])
-            channel.save()
-        elif channel.is_staff or channel.is_superuser or channel.has_usable_password():
-            raise ValueError(f"{name!r} is the account of a person. Choose another name for the channel.")
-        if revoke:
-            AuthToken.objects.filter(user=channel).delete()
-        token, secret = AuthToken.objects.create(channel, expiry=timedelta(days=days))
-    return secret, token.expiry
-
-
-def create_staff_token(*, username: str, days: int) -> tuple[str, datetime]:
-    """A fresh token of a staff account, and when it expires. Raises ValueError for anybody else's name."""
-    person = get_user_model().objects.filter(username=username, is_staff=True, is_active=True).first()
-    if person is None:
-        raise ValueError(f"{username!r} is not an active staff account.")
-    token, secret = AuthToken.objects.create(person, expiry=timedelta(days=days))
-    return secret, token.expiry

@@ -10,12 +10,6 @@ from orders import services
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="orders.forget_old_keys")
-def forget_old_keys() -> None:
-    """Delete expired idempotency keys."""
-    log.info("idempotency_keys.forgotten", count=services.forget_old_keys())
-
-
 @shared_task(name="orders.resolve_stuck")
 def resolve_stuck() -> None:
     """Cancel orders that nothing answered in time."""

@@ -6,7 +6,7 @@ from orders import api
 
 urlpatterns = [
     path("orders", api.OrdersView.as_view(), name="orders"),
-    path("orders/<uuid:order_id>", api.OrderView.as_view(), name="order"),
-    path("orders/<uuid:order_id>/cancel", api.OrderCancelView.as_view(), name="order-cancel"),
-    path("orders/<uuid:order_id>/events", api.OrderEventsView.as_view(), name="order-events"),
+    path("orders/<id:order_id>", api.OrderView.as_view(), name="order"),
+    path("orders/<id:order_id>/cancel", api.OrderCancelView.as_view(), name="order-cancel"),
+    path("orders/<id:order_id>/events", api.OrderEventsView.as_view(), name="order-events"),
 ]

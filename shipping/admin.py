@@ -89,7 +89,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
         try:
             with acting_as(request.user.pk):
                 services.dispatch(order_id=shipment.pk, tracking_number=said[f"tracking_{shipment.pk}"], **how)
-        except services.CannotDispatch as error:
+        except (services.CannotDispatch, services.ImplausibleDelivery) as error:
             messages.error(request, f"Not dispatched: {shipment.pk}. {error}")
             return False
         self.log_change(request, shipment, "Dispatched.")

@@ -1,56 +1,34 @@
 """Shipments over REST, for staff."""
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from django.http import Http404
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from django.http import Http404, HttpResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from rest_framework import exceptions, status
 from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from eventbus import acting_as
-from eventbus.api_tools import by_field
+from api import idempotency
+from api.body import read_body
+from api.fields import Line, to_day_of
+from api.problems import Problem, invalid, wrong
+from api.query import refuse_query
 from shipping import queries, services
 
-
-class Conflict(exceptions.APIException):
-    status_code = status.HTTP_409_CONFLICT
-
-
-def _something(text: str) -> str:
-    if not text.strip():
-        raise ValueError("say which")
-    return text
-
-
-def _day(value: object) -> date:
-    """A day, or the day of a moment. A number is not one: pydantic would take it for seconds since 1970."""
-    if not isinstance(value, str) or value[10:11] not in ("", "T", "t"):
-        raise ValueError("write a day like 2026-02-01")
-    return date.fromisoformat(value[:10])
-
-
-# No line breaks or other control characters: it goes into a mail. And nothing that only looks empty.
-Line = Annotated[
-    str,
-    Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"),
-    AfterValidator(_something),
-]
+Text = Annotated[Line, Field(max_length=100)]
 
 
 class Dispatch(BaseModel):
-    """How a parcel travels."""
+    """How a parcel travels. Of a moment only the day counts."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
-    carrier: Line
-    tracking_number: Line
-    estimated_delivery: Annotated[date, BeforeValidator(_day)]
+    carrier: Text
+    tracking_number: Text
+    estimated_delivery: Annotated[date, BeforeValidator(to_day_of)]
 
 
 class DispatchView(APIView):
@@ -58,16 +36,19 @@ class DispatchView(APIView):
 
     permission_classes = (IsAdminUser,)
 
-    def post(self, request: Request, order_id: UUID) -> Response:
-        try:
-            how = Dispatch.model_validate(request.data)
-        except ValidationError as error:
-            raise exceptions.ValidationError(by_field(error)) from None
-        with acting_as(request.user.pk):
+    def post(self, request: Request, order_id: UUID) -> HttpResponse:
+        refuse_query(request)
+        how = read_body(Dispatch, request)
+
+        def dispatch() -> dict[str, Any]:
             try:
                 shipment = services.dispatch(order_id=order_id, **how.model_dump())
             except services.NoShipment:
                 raise Http404 from None
+            except services.ImplausibleDelivery as error:
+                raise invalid("body", [wrong("/estimatedDelivery", "implausible", str(error))]) from None
             except services.CannotDispatch as error:
-                raise Conflict(str(error)) from None
-        return Response(queries.as_data(shipment))
+                raise Problem(409, str(error), kind="shipment-not-dispatchable") from None
+            return queries.as_data(shipment)
+
+        return idempotency.answer_once(request, how.model_dump(), dispatch)

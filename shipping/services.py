@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,11 @@ from eventbus import PermanentFailure, encode_json, lock_streams, publish
 from orders.events import OrderCancelled
 from shipping.events import ShipmentDispatched
 from shipping.models import Shipment, State
+
+#: A parcel that would travel longer is a typing error.
+LONGEST_JOURNEY = timedelta(days=366)
+#: Where days begin last: what is today there may be yesterday in UTC.
+BEHIND_UTC = timedelta(hours=12)
 
 # Sorted, so that two batches with the same orders cannot deadlock. What is ready, gone or called off stays as it is.
 PREPARE = """
@@ -40,6 +45,10 @@ class NoShipment(Exception):
 
 class CannotDispatch(Exception):
     """The parcel is not ready, gone already, or its order was cancelled."""
+
+
+class ImplausibleDelivery(Exception):
+    """A parcel that leaves now cannot arrive on that day."""
 
 
 class AlreadyGone(PermanentFailure):
@@ -85,7 +94,8 @@ def call_off(order_ids: Collection[UUID]) -> None:
 def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_delivery: date) -> Shipment:
     """Send a parcel off: when this returns its order can no longer be cancelled. Saying the same again changes nothing.
 
-    Raises NoShipment, or CannotDispatch where the parcel is not ready, went another way, or the order was cancelled.
+    Raises NoShipment, ImplausibleDelivery for a day that has been or is more than a year away, or CannotDispatch where
+    the parcel is not ready, went another way, or the order was cancelled.
     """
     how = {"carrier": carrier, "tracking_number": tracking_number, "estimated_delivery": estimated_delivery}
     with transaction.atomic():
@@ -96,6 +106,7 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
             return shipment
         if shipment.state != State.PREPARED:
             raise CannotDispatch(f"The shipment is {shipment.get_state_display()}, not {State.PREPARED.label}.")
+        _check_delivery(estimated_delivery)
         # The cancellation may be on its way to us. See docs/decisions/0008.
         if lock_streams([order_id], having=OrderCancelled):
             raise CannotDispatch("The order was cancelled: its shipment is about to be called off.")
@@ -103,3 +114,11 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
         publish(ShipmentDispatched(order_id=order_id, **how))
         shipment.refresh_from_db()
     return shipment
+
+
+def _check_delivery(day: date) -> None:
+    now = datetime.now(UTC)
+    if day < (now - BEHIND_UTC).date():
+        raise ImplausibleDelivery(f"{day} has been: a parcel that leaves now arrives today or later.")
+    if day > (now + LONGEST_JOURNEY).date():
+        raise ImplausibleDelivery(f"{day} is more than a year away.")

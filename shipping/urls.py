@@ -4,4 +4,4 @@ from django.urls import path
 
 from shipping import api
 
-urlpatterns = [path("shipments/<uuid:order_id>/dispatch", api.DispatchView.as_view(), name="shipment-dispatch")]
+urlpatterns = [path("shipments/<id:order_id>/dispatch", api.DispatchView.as_view(), name="shipment-dispatch")]

@@ -2,20 +2,19 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
-from orders import services
+from api import tokens
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.ports import free_port
-from tests.support.shop import Shop
+from tools.harness.mail import MailSink
+from tools.harness.ports import free_port
+from tools.harness.shop import Shop
 
 # The first would log the passwords in our addresses, the second each step of each mail.
 for noisy in ("httpx", "mail.log"):
@@ -38,23 +37,15 @@ def running_bus(
     mail_sink: MailSink, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[LiveBus]:
     """Database and vhost, shared by all tests; processes run from when a test first asks for them."""
-    management_url = os.environ.get("MANAGEMENT_URL")
-    if not management_url:
+    if "MANAGEMENT_URL" not in os.environ:
         pytest.skip("MANAGEMENT_URL is not set, and a vhost of our own can't be made without it")
-    bus = LiveBus(
-        name=f"live_{uuid4().hex[:8]}",
-        database_url=os.environ["DATABASE_URL"],
-        broker_url=settings.EVENTBUS_BROKER_URL,
-        management_url=management_url,
-        smtp_port=mail_sink.port,
-    )
-    bus.env["TEST_LOGS"] = str(tmp_path_factory.mktemp("logs"))
+    bus = LiveBus(f"live_{uuid4().hex[:8]}", smtp_port=mail_sink.port, logs=tmp_path_factory.mktemp("logs"))
     request.config.stash[RUNNING] = bus
     try:
         bus.create()
         yield bus
     finally:
-        bus.destroy()
+        bus.remove()
 
 
 @pytest.fixture
@@ -71,14 +62,16 @@ def live_bus(running_bus: LiveBus, django_db_blocker: DjangoDbBlocker) -> Iterat
 def shop(live_bus: LiveBus) -> Iterator[Shop]:
     """A sales channel of this test's own. It knows only what it was told."""
     name = f"shop-{uuid4().hex[:8]}"
-    token, _ = services.create_channel(name=name, days=1)
+    token, _ = tokens.create_channel(name=name, days=1)
     channel = Shop(f"http://127.0.0.1:{live_bus.web_port}/api/v1", token, User.objects.get(username=name).pk)
     yield channel
     channel.close()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what the processes said while it ran."""
     report = yield
     bus = item.config.stash.get(RUNNING, None)

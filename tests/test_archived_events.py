@@ -20,7 +20,7 @@ from notifications.models import State as MailState
 from orders.events import OrderCreated
 from orders.models import Order, OrderItem
 from tests.support.event_fixtures import COMMAND, FOLDER, contracts, digest_of, file_of, is_ours, sums
-from tests.support.mail import MailSink
+from tools.harness.mail import MailSink
 
 FILES = sorted(FOLDER.glob("*.jsonl"))
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from chaos.network import Network
+from tools.chaos.network import Network
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_is_sent_goes_both_ways_and_so_does_an_end(network: Network, far: s
         assert there.recv(100) == b""
 
 
-def test_a_cut_lets_nothing_through_not_even_an_end_and_mending_lets_it_arrive(
+def test_a_cut_lets_nothing_through_not_even_an_end_and_restoring_lets_it_arrive(
     network: Network, far: socket.socket
 ) -> None:
     near, there = connect(network, far)
@@ -62,7 +62,7 @@ def test_a_cut_lets_nothing_through_not_even_an_end_and_mending_lets_it_arrive(
         near.sendall(b"late")
         near.close()
         assert hears_nothing(there)
-        network.mend("relay")
+        network.restore("relay")
         assert there.recv(100) == b"late"
         assert there.recv(100) == b""
 

@@ -15,7 +15,7 @@ from consumers.fraud import FraudFlag, FraudOrder, FraudOrderFlagged, flag_order
 from consumers.tests.builders import NOON, address, item, order_created
 from eventbus.testing import ArchivedEvent, ProcessedEvent, deliver, published
 from orders.events import OrderCreated
-from tests.support.waiting import wait_until
+from script._lib.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 

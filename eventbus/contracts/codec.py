@@ -48,7 +48,7 @@ def decode(body: bytes | str) -> Event:
         raise InvalidEvent(Reason.TOO_LARGE, f"{len(body)} bytes; the limit is {MAX_BODY_BYTES}.")
     try:
         raw = decode_json(body)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise InvalidEvent(Reason.NOT_JSON, str(error)) from error
     try:
         envelope = Envelope.model_validate(raw)

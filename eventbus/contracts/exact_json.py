@@ -6,28 +6,46 @@ from typing import Any
 
 import msgspec
 
+from eventbus.errors import UnsafeJSON
+
 #: The largest power of ten that a number may have, either way.
 MAX_EXPONENT = 100
 
-#: Money is a JSON number on the wire and a Decimal in code: msgspec writes the digits as they are, never as a float.
+#: Writes the digits as they are, never as a float.
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
-
 #: Reads what the archive wrote out: quick, and trusting that nothing in it is meant to do harm.
 decode_archived_json = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-def decode_json(text: bytes | str) -> Any:
-    """JSON that anybody may have written. Raises ValueError or RecursionError."""
-    return json.loads(text, parse_float=_number, parse_constant=_refuse_constant)
+def decode_json(body: bytes | str, *, unique_names: bool = False) -> Any:
+    """Strict JSON, in UTF-8: numbers with a fraction are Decimals, and there is no NaN.
+
+    Raises UnsafeJSON for what the grammar allows, or Python's parser does, and we don't; any other ValueError or an
+    ArithmeticError for what is not JSON, and RecursionError for what is nested too deeply. `unique_names` refuses an
+    object that has a name twice.
+    """
+    return json.loads(
+        body if isinstance(body, str) else body.decode(),
+        parse_float=_number,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object if unique_names else None,
+    )
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise UnsafeJSON(f"{name} is not a JSON number.")
 
 
 def _number(text: str) -> Decimal:
     # Python would write out 1E+999999999 digit by digit, and nothing could stop it.
     number = Decimal(text)
     if abs(number.adjusted()) > MAX_EXPONENT:
-        raise ValueError(f"a number with an exponent of {number.adjusted()}")
+        raise UnsafeJSON("a number has too large an exponent.")
     return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UnsafeJSON("a name occurs twice in one object.")
+    return found

@@ -10,6 +10,7 @@ from eventbus.testing.bus import (
     empty_bus,
     from_archive,
     on_the_wire,
+    prune_before,
     prune_this_month,
     published,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "ensure_partitions",
     "from_archive",
     "on_the_wire",
+    "prune_before",
     "prune_this_month",
     "published",
     "wait_until",

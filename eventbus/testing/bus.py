@@ -92,9 +92,13 @@ def empty_bus() -> None:
 def prune_this_month() -> None:
     """Prune all that is archived by now, as if its time were over. What the test publishes after it stays."""
     Outbox.objects.all().delete()
-    later = month_start(datetime.now(UTC), 1) + timedelta(days=bus_settings.ARCHIVE_DAYS)
-    kept = [month.kept_because for month in retention.prune(later) if month.kept_because]
+    kept = [month.kept_because for month in prune_before(month_start(datetime.now(UTC), 1)) if month.kept_because]
     assert kept == []
+
+
+def prune_before(moment: datetime) -> list[retention.Month]:
+    """Prune the months that end before this moment, as if it were ARCHIVE_DAYS ago; returns them."""
+    return list(retention.prune(moment + timedelta(days=bus_settings.ARCHIVE_DAYS)))
 
 
 def from_archive(row: ArchivedEvent) -> Event:

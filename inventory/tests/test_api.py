@@ -124,6 +124,7 @@ def test_without_a_token_there_is_nothing(url: str) -> None:
         ({"quantity": None}, "/quantity"),
         ({"quantity": 1, "productName": ""}, "/productName"),
         ({"quantity": 1, "productName": 7}, "/productName"),
+        ({"quantity": 1, "productName": "  "}, "/productName"),
         ({"quantity": 1, "productName": "a\nb"}, "/productName"),
         ({"quantity": 1, "productName": "a\u0000b"}, "/productName"),
         ({"quantity": 1, "productName": "x" * 201}, "/productName"),
@@ -137,6 +138,12 @@ def test_a_wrong_receipt_is_refused_with_a_pointer(staff: APIClient, body: objec
     answer = receive(staff, "cup", body)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert not Stock.objects.exists()
+
+
+def test_an_id_of_spaces_only_names_no_product(staff: APIClient) -> None:
+    answer = receive(staff, "  ", {"quantity": 5, "productName": "Cup"})
+    assert (answer.status_code, [error["code"] for error in answer.json()["errors"]]) == (422, ["blank_product_id"])
     assert not Stock.objects.exists()
 
 

@@ -10,8 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventbus.archive import retention
-from eventbus.testing import ArchivedEvent, ensure_partitions
+from eventbus.testing import ArchivedEvent, ensure_partitions, prune_before
 from inventory import past, snapshots, tasks
 from inventory.history import Quantities
 from inventory.invariants import stock_unlike_its_history
@@ -118,7 +117,7 @@ def test_what_is_dropped_from_the_archive_leaves_the_answers_behind_it_as_they_w
 def test_pruning_keeps_what_the_rest_of_a_history_begins_with(settings: Any) -> None:
     ensure_partitions(day(0))
     a_year_of_cups()
-    (january,) = retention.prune(day(31) + timedelta(days=settings.EVENTBUS_ARCHIVE_DAYS))
+    (january,) = prune_before(day(31))
     assert (january.events, january.kept_because) == (21, [])
     assert stock_on(31) == Quantities(79, 21)
     assert stock_on(200) == Quantities(120, 0, 30)
@@ -128,7 +127,7 @@ def test_pruning_keeps_what_the_rest_of_a_history_begins_with(settings: Any) -> 
 def test_an_event_of_a_clock_that_was_ahead_outlives_its_balance(settings: Any) -> None:
     ensure_partitions(day(0))
     tell("cup", *((day(number), "received", {"quantity": 1}) for number in (1, 2, 32, 3, 40)))
-    list(retention.prune(day(31) + timedelta(days=settings.EVENTBUS_ARCHIVE_DAYS)))
+    prune_before(day(31))
     assert [(entry.sequence, entry.balance) for entry in past.ledger("cup", limit=20)] == [
         (5, Quantities(5)),
         (3, None),

@@ -1,20 +1,16 @@
 """Goods that are said to have come in twice have come in once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import time_machine
 from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from inventory import tasks
-from inventory.idempotency import KEY_LIFE
-from inventory.models import IdempotencyKey, Stock
+from inventory.models import Stock
 from inventory.tests.builders import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -48,32 +44,6 @@ def test_another_request_under_a_used_key_is_refused(staff: APIClient, other: di
     answer = receive(staff, "k", **other)
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "idempotency-key-reused")
     assert Stock.objects.get().available == 5
-
-
-def test_a_refused_receipt_does_not_use_its_key_up(staff: APIClient) -> None:
-    assert receive(staff, "k", {"quantity": 5}).status_code == 422
-    assert receive(staff, "k").status_code == 201
-
-
-def test_everyones_keys_are_their_own(staff: APIClient) -> None:
-    receive(staff, "k")
-    receive(signed_in(User.objects.create_user("other", is_staff=True)), "k")
-    assert Stock.objects.get().available == 10
-
-
-@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
-def test_a_key_that_is_none_is_a_bad_request(staff: APIClient, key: str) -> None:
-    assert receive(staff, key).status_code == 400
-    assert not Stock.objects.exists()
-
-
-def test_a_key_is_forgotten_after_a_day_and_cleaned_up(staff: APIClient) -> None:
-    with time_machine.travel(datetime.now(UTC) - KEY_LIFE - timedelta(seconds=1), tick=False):
-        receive(staff, "k")
-        receive(staff, "old")
-    assert receive(staff, "k", {"quantity": 1}).json()["available"] == 11
-    tasks.forget_old_keys()
-    assert [row.key for row in IdempotencyKey.objects.all()] == ["k"]
 
 
 @pytest.mark.django_db(transaction=True)

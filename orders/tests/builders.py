@@ -52,7 +52,7 @@ def placed_order(channel: User | None = None, **changes: Any) -> Order:
     """An order that intake has stored, with its event."""
     channel = channel or a_channel()
     placed = intake.place_order(intake.parse_order(an_order(**changes)), channel_id=channel.pk)
-    return Order.objects.get(pk=placed.order_id)
+    return Order.objects.get(pk=json.loads(placed)["orderId"])
 
 
 def dispatched(order_id: UUID) -> ShipmentDispatched:

@@ -73,8 +73,11 @@ def test_no_body_needs_no_content_type(api: Api) -> None:
 def test_a_repeat_gets_the_same_answer_and_changes_nothing(api: Api) -> None:
     order_id = api.place()
     first = cancel(api, order_id, {"reason": "first"}, idempotency_key="k")
-    again = cancel(api, order_id, {"reason": "second"}, idempotency_key="k")
-    assert (again.status_code, again.content) == (200, first.content)
+    again = cancel(api, order_id, {"reason": "first"}, idempotency_key="k")
+    assert (again.status_code, again.content, again["Idempotent-Replayed"]) == (200, first.content, "true")
+    assert cancel(api, order_id, {"reason": "second"}, idempotency_key="k").status_code == 422
+    # Without a key as well: it is cancelled already.
+    assert cancel(api, order_id, {"reason": "second"}).content == first.content
     assert [event.reason for event in published(OrderCancelled)] == ["first"]
 
 

@@ -2,20 +2,20 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from decimal import Decimal
 from threading import Event
 from typing import Any
 from uuid import UUID
 
 import pytest
-import time_machine
 from django.db import connection
-from django.utils import timezone
+from django.test.utils import CaptureQueriesContext
 
+from api.models import IdempotencyKey
 from eventbus.testing import Outbox
-from orders import intake, services, tasks
-from orders.models import IdempotencyKey, Order
+from orders import api as orders_api
+from orders import services
+from orders.models import Order
 from orders.tests.builders import Api, a_channel, an_item, an_order
 from tests.support.threads import at_once
 
@@ -61,56 +61,22 @@ def test_without_a_key_every_request_is_an_order(api: Api) -> None:
     assert Order.objects.count() == 2
 
 
-def test_a_channels_keys_are_its_own(api: Api) -> None:
-    mine = api.post(idempotency_key="k").json()
-    theirs = Api(a_channel()).post(idempotency_key="k")
-    assert theirs.status_code == 201
-    assert theirs.json()["orderId"] != mine["orderId"]
-
-
-def test_a_refused_order_does_not_use_its_key_up(api: Api) -> None:
-    assert api.post(an_order(items=[]), idempotency_key="k").status_code == 422
-    assert api.post(idempotency_key="k").status_code == 201
-
-
-def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
-    with time_machine.travel(timezone.now() - intake.KEY_LIFE - timedelta(seconds=1), tick=False):
-        first = api.post(idempotency_key="k").json()
-    again = api.post(an_order(customerId="someone else"), idempotency_key="k")
-    assert again.status_code == 201
-    assert again.json()["orderId"] != first["orderId"]
-    assert api.post(an_order(customerId="someone else"), idempotency_key="k").content == again.content
-
-
-def test_forgotten_keys_are_cleaned_up_and_fresh_ones_kept(api: Api) -> None:
-    with time_machine.travel(timezone.now() - intake.KEY_LIFE - timedelta(seconds=1), tick=False):
-        api.post(idempotency_key="old")
-    api.post(idempotency_key="new")
-    tasks.forget_old_keys()
-    assert [row.key for row in IdempotencyKey.objects.all()] == ["new"]
-    assert Order.objects.count() == 2
-
-
-@pytest.mark.parametrize("key", ["", "x" * 256, "x" * 10_000, "tab\there", "ümlaut", "\x7f"])
-def test_a_key_that_is_none_is_a_bad_request(api: Api, key: str) -> None:
-    assert api.post(idempotency_key=key).status_code == 400
-    assert not Order.objects.exists()
-
-
-@pytest.mark.parametrize("key", ["x", "x" * 255, "a b", "'; DROP TABLE event; --"])
-def test_any_short_printable_text_is_a_key(api: Api, key: str) -> None:
-    assert api.post(idempotency_key=key).content == api.post(idempotency_key=key).content
+def test_a_key_costs_two_statements_and_a_transaction(api: Api) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert api.post(idempotency_key="k").status_code == 201
+    # The token's look-up, the key's lock, its earlier answer, and all the rest at once.
+    assert len([query for query in queries if "SAVEPOINT" not in query["sql"]]) == 4
 
 
 def test_dying_before_the_commit_leaves_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "failpoint", die_at("intake.before_commit"))
+    monkeypatch.setattr(orders_api, "failpoint", die_at("intake.before_commit"))
     assert api.post(idempotency_key="k").status_code == 500
     assert [model.objects.count() for model in (Order, Outbox, IdempotencyKey)] == [0, 0, 0]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_dying_after_the_commit_leaves_an_order_that_a_repeat_finds(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "failpoint", die_at("intake.after_commit"))
+    monkeypatch.setattr(orders_api, "failpoint", die_at("intake.after_commit"))
     assert api.post(idempotency_key="k").status_code == 500
     order = Order.objects.get()
     monkeypatch.undo()
@@ -157,7 +123,7 @@ def test_a_request_in_flight_makes_its_repeats_wait_outside(api: Api, monkeypatc
         finally:
             connection.close()
 
-    monkeypatch.setattr(intake, "failpoint", hold)
+    monkeypatch.setattr(orders_api, "failpoint", hold)
     with ThreadPoolExecutor(1) as pool:
         flying = pool.submit(first)
         assert stored.wait(timeout=30)

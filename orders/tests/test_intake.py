@@ -9,13 +9,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from eventbus import encode_json
 from eventbus.testing import ArchivedEvent, Outbox, Stream, published
 from orders import intake
 from orders.currencies import COUNTRIES, SMALLEST
 from orders.events import OrderCreated
-from orders.http import Problem
 from orders.models import Order, OrderItem
 from orders.tests.builders import PATH, Api, an_item, an_order, exact, pointers
 
@@ -136,9 +136,8 @@ def test_any_number_is_taken_as_it_is_or_refused(amount: Any) -> None:
     if 0 <= amount < 10**12 and amount == round(amount, 2) and not Decimal(amount).is_signed():
         assert intake.parse_order(body).total_amount == amount
     else:
-        with pytest.raises(Problem) as refused:
+        with pytest.raises(ValidationError):
             intake.parse_order(body)
-        assert refused.value.status_code == 422
 
 
 def change(path: str, value: Any) -> Any:

@@ -15,10 +15,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from local import LOCAL, ROOT, fail
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+from script._lib.local import LOCAL, ROOT, fail
 
 DEADLINE = 60.0
 ADDRESS = {"street": "1 Main St", "city": "Springfield", "state": "IL", "postalCode": "62701", "country": "US"}

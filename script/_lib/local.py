@@ -15,7 +15,9 @@ PYTHON = ROOT / ".venv/bin/python"
 
 def fail(advice: str) -> NoReturn:
     """Ends the program with one line that says what to do."""
-    print(f"{Path(sys.argv[0]).stem}: {advice}", file=sys.stderr)
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem
+    print(f"{name}: {advice}", file=sys.stderr)
     raise SystemExit(1)
 
 

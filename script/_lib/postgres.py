@@ -9,8 +9,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from local import LOCAL, POSTGRES_PORT, fail, passwords
-from service import Service, command_line, wait_until
+from script._lib.local import LOCAL, POSTGRES_PORT, fail, passwords
+from script._lib.service import Service, command_line
+from script._lib.waiting import comes_true
 
 
 class Postgres(Service):
@@ -120,10 +121,10 @@ class Postgres(Service):
         return [pid for pid in pids if command_line(pid).startswith(f"postgres: {self.cluster}: ".encode())]
 
     def clear_the_way(self) -> None:
-        if not wait_until(lambda: not self.orphans(), 3):
+        if not comes_true(lambda: not self.orphans(), 3):
             for pid in self.orphans():
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not self.orphans(), 5)
+            comes_true(lambda: not self.orphans(), 5)
         if self.pid_file.exists() and Path(f"/proc/{self.pid_file.read_text().split()[0]}").exists():
             # A zombie, or another program that got the number since: PostgreSQL would take it for itself and refuse.
             self.pid_file.unlink()

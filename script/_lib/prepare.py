@@ -10,10 +10,9 @@ import json
 import os
 import sys
 
-sys.path[0] = os.getcwd()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-import django  # noqa: E402
+import django
 
 django.setup()
 

@@ -10,13 +10,12 @@ import secrets
 import shutil
 import signal
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import NoReturn
 
-from local import AMQP_PORT, DIST_PORT, EPMD_PORT, LOGS, MANAGEMENT_PORT, OFFSET, ROOT, fail, passwords
-from service import Service, belongs_to, check_port, greeting, has_ended, wait_until
+from script._lib.local import AMQP_PORT, DIST_PORT, EPMD_PORT, LOGS, MANAGEMENT_PORT, OFFSET, ROOT, fail, passwords
+from script._lib.service import Service, belongs_to, check_port, greeting, has_ended, is_ok
+from script._lib.waiting import comes_true
 
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 
@@ -102,25 +101,15 @@ class RabbitMQ(Service):
 
     def answers(self) -> bool:
         # 1: the method frame that opens a connection; 8: a refusal, in the words of the protocol header.
-        return greeting(self.amqp, b"AMQP\0\0\x09\x01", self.host).startswith(b"\x01") and self.lets_us_in()
-
-    def lets_us_in(self) -> bool:
-        login = base64.b64encode(f"pipeline:{passwords()['broker']}".encode()).decode()
-        request = urllib.request.Request(f"http://{self.host}:{self.management}/api/whoami")
-        request.add_header("Authorization", f"Basic {login}")
-        # No proxy of the environment between us and our own machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=3) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        is_open = greeting(self.amqp, b"AMQP\0\0\x09\x01", self.host).startswith(b"\x01")
+        login = f"pipeline:{passwords()['broker']}"
+        return is_open and is_ok(f"http://{self.host}:{self.management}/api/whoami", login=login)
 
     def stop(self) -> None:
         super().stop()
         if pid := self.epmd_pid():
             os.kill(pid, signal.SIGTERM)
-            wait_until(lambda: has_ended(pid), 10)
+            comes_true(lambda: has_ended(pid), 10)
 
     def become_rabbitmqctl(self, arguments: list[str]) -> NoReturn:
         """Replaces this process by rabbitmqctl for our own node."""

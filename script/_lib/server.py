@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -10,18 +9,29 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
-import services
 from honcho.colour import get_colours
-from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
-from keeper import Keeper
-from local import ENV, LOCAL, MAILBOX, PYTHON, ROOT, fail, is_external, passwords, read_env_file, write_private
-from service import check_port
+
+from script._lib import procfile, services
+from script._lib.local import (
+    ENV,
+    LOCAL,
+    MAILBOX,
+    PYTHON,
+    ROOT,
+    fail,
+    is_external,
+    passwords,
+    read_env_file,
+    write_private,
+)
+from script._lib.process import Process
+from script._lib.service import check_port, is_ok
+from script._lib.supervisor import Supervisor
 
 READY_WITHIN = 120
 # A worker's warm shutdown waits for what it runs: half a minute under load.
@@ -44,7 +54,7 @@ def environment() -> dict[str, str]:
 def prepare(env: dict[str, str]) -> str:
     """Migrates and fills what is missing; returns a token of the demo channel."""
     done = subprocess.run(
-        [PYTHON, ROOT / "script/_lib/prepare.py"],
+        [PYTHON, "-m", "script._lib.prepare"],
         cwd=ROOT,
         env=env | {"ADMIN_PASSWORD": passwords()["admin"]},
         stdout=subprocess.PIPE,
@@ -92,20 +102,6 @@ def show(access: dict[str, str]) -> None:
     )
 
 
-def is_ok(url: str, login: str = "", seconds: float = 3) -> bool:
-    """Whether the address answers with 200."""
-    request = urllib.request.Request(url)
-    if login:
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    # No proxy of the environment between us and our own machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=seconds) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 def fall_silent() -> None:
     """Nobody reads what we say any more: from now on to say something can't fail, so that the stop is complete."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -119,7 +115,7 @@ class Server:
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self.impatient = threading.Event()
-        self.keepers: list[Keeper] = []
+        self.supervisors: list[Supervisor] = []
         self.printing = threading.Lock()
         self.printer = Printer(width=len("worker_notifications"))
 
@@ -144,21 +140,19 @@ class Server:
 
     def start(self, env: dict[str, str]) -> None:
         colours = get_colours()
-        for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
-            keeper = Keeper(name, command, env=env, say=self.say_in(next(colours)), stopping=self.stopping)
-            keeper.start()
-            self.keepers.append(keeper)
+        for name, command in procfile.commands().items():
+            say = partial(self.say, name, next(colours))
+            supervisor = Supervisor(Process(name, command, env, say), say=say, stopping=self.stopping)
+            supervisor.start()
+            self.supervisors.append(supervisor)
 
-    def say_in(self, colour: str) -> Callable[[str, bytes | str], None]:
-        def say(name: str, text: bytes | str) -> None:
-            try:
-                with self.printing:
-                    self.printer.write(Message("line", text, datetime.now(), name, colour))
-            except OSError:
-                fall_silent()
-                self.stopping.set()
-
-        return say
+    def say(self, name: str, colour: str, text: bytes | str) -> None:
+        try:
+            with self.printing:
+                self.printer.write(Message("line", text, datetime.now(), name, colour))
+        except OSError:
+            fall_silent()
+            self.stopping.set()
 
     def await_ready(self, env: dict[str, str]) -> None:
         """Returns when web, Flower, the relay and every consumer work, or when a stop is wished."""
@@ -192,17 +186,17 @@ class Server:
     def stop(self) -> None:
         """Ends every process: kindly, then, when the time is up or after a second Ctrl-C, by force."""
         self.stopping.set()
-        if self.keepers:
+        if self.supervisors:
             print("Stopping. Ctrl-C again kills what still runs.", flush=True)
-        for keeper in self.keepers:
-            keeper.signal(signal.SIGTERM)
+        for supervisor in self.supervisors:
+            supervisor.signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_WITHIN
-        while any(keeper.is_alive() for keeper in self.keepers):
+        while any(supervisor.is_alive() for supervisor in self.supervisors):
             if self.impatient.is_set() or time.monotonic() > deadline:
-                for keeper in self.keepers:
-                    keeper.signal(signal.SIGKILL)
-            for keeper in self.keepers:
-                keeper.join(0.1)
+                for supervisor in self.supervisors:
+                    supervisor.signal(signal.SIGKILL)
+            for supervisor in self.supervisors:
+                supervisor.join(0.1)
 
 
 def run(server: Server) -> None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
+import urllib.request
 from pathlib import Path
 
-from local import LOCAL, LOGS, OFFSET, fail
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Waits for the condition; False when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+from script._lib.local import LOCAL, LOGS, OFFSET, fail
+from script._lib.waiting import comes_true
 
 
 def port_is_free(port: int) -> bool:
@@ -39,7 +30,7 @@ def port_is_free(port: int) -> bool:
 def check_port(port: int, variable: str) -> None:
     """Ends the program if another one holds the port; the variable is what would move it."""
     # An outgoing connection may hold it for a moment.
-    if not wait_until(lambda: port_is_free(port), 5):
+    if not comes_true(lambda: port_is_free(port), 5):
         fail(f"port {port} is taken. Stop what uses it (ss -ltnp), or set another {variable}.")
 
 
@@ -51,6 +42,20 @@ def greeting(port: int, hello: bytes = b"", host: str = "127.0.0.1") -> bytes:
             return connection.recv(64)
     except OSError:
         return b""
+
+
+def is_ok(url: str, login: str = "", seconds: float = 3) -> bool:
+    """Whether the address answers with 200."""
+    request = urllib.request.Request(url)
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    # No proxy of the environment between us and our own machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=seconds) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 #: How often a server is started at most before it has to answer.
@@ -123,7 +128,7 @@ class Service:
         self.pid_file.write_text(f"{pid}\n")
 
     def await_ready(self, started: int) -> None:
-        if not wait_until(lambda: self.answers() or has_ended(started), self.patience):
+        if not comes_true(lambda: self.answers() or has_ended(started), self.patience):
             fail(f"{self.name} doesn't answer after {self.patience:.0f} s: {self.last_words()}")
         if not has_ended(started) or self.answers():
             return
@@ -152,12 +157,12 @@ class Service:
         if pid is None:
             return
         os.kill(pid, self.stop_signal)
-        if not wait_until(lambda: has_ended(pid), 60):
+        if not comes_true(lambda: has_ended(pid), 60):
             self.kill(pid)
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
-        if not wait_until(lambda: has_ended(pid), 10):
+        if not comes_true(lambda: has_ended(pid), 10):
             fail(f"{self.name}: process {pid} survives kill -9. Look at its state: ps -o stat,wchan -p {pid}")
 
 

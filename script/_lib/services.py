@@ -8,10 +8,10 @@ import os
 import shutil
 from typing import TextIO
 
-from local import LOCAL, LOGS, MAIL_PORT, MAILBOX, PYTHON, fail, is_external, write_env
-from postgres import Postgres
-from rabbitmq import RabbitMQ
-from service import Service, greeting
+from script._lib.local import LOCAL, LOGS, MAIL_PORT, MAILBOX, PYTHON, fail, is_external, write_env
+from script._lib.postgres import Postgres
+from script._lib.rabbitmq import RabbitMQ
+from script._lib.service import Service, greeting
 
 MEGABYTE = 2**20
 

@@ -1,6 +1,6 @@
 """Parcels and the events that make them, for tests."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,11 +11,9 @@ from orders.events import Address, Item, OrderCancelled, OrderCreated, OrderReje
 from shipping.consumers import prepare
 from shipping.models import Shipment
 
-HOW: dict[str, Any] = {
-    "carrier": "Fast Parcel",
-    "tracking_number": "FP-1",
-    "estimated_delivery": date(2026, 12, 1),
-}
+#: When a parcel that leaves today may arrive.
+SOON = (datetime.now(UTC) + timedelta(days=5)).date()
+HOW: dict[str, Any] = {"carrier": "Fast Parcel", "tracking_number": "FP-1", "estimated_delivery": SOON}
 ADDRESS = Address(street="1 Main St", city="Springfield", state="IL", postal_code="62701", country="US")
 ITEMS = (Item(product_id="cup", product_name="Cup", quantity=2, unit_price=Decimal("9.99")),)
 

@@ -1,10 +1,11 @@
 """Staff send parcels off: over REST and in admin, once, and never one whose order was cancelled."""
 
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.test import Client
@@ -18,11 +19,11 @@ from shipping import invariants
 from shipping.consumers import cancel
 from shipping.events import ShipmentDispatched
 from shipping.models import Shipment
-from shipping.tests.builders import ITEMS, order_cancelled, order_created, prepared_shipment
+from shipping.tests.builders import HOW, ITEMS, SOON, order_cancelled, order_created, prepared_shipment
 
 pytestmark = pytest.mark.django_db
 
-BODY = {"carrier": "Fast Parcel", "trackingNumber": "FP-1", "estimatedDelivery": "2026-12-01"}
+BODY = {"carrier": "Fast Parcel", "trackingNumber": "FP-1", "estimatedDelivery": SOON.isoformat()}
 LIST = reverse("admin:shipping_shipment_changelist")
 
 
@@ -54,7 +55,7 @@ def test_a_dispatch_is_noted_and_announced(staff: APIClient, clerk: User) -> Non
     [event] = announced(shipment.pk)
     assert (event.data, event.user_id) == (BODY | {"orderId": str(shipment.pk)}, str(clerk.pk))
     shipment.refresh_from_db()
-    assert (shipment.state, shipment.estimated_delivery) == ("DISPATCHED", date(2026, 12, 1))
+    assert (shipment.state, shipment.estimated_delivery) == ("DISPATCHED", SOON)
     assert shipment.dispatched_at is not None
 
 
@@ -68,8 +69,40 @@ def test_saying_it_again_changes_nothing_and_saying_something_else_is_a_conflict
 
 def test_a_moment_counts_as_its_day(staff: APIClient) -> None:
     shipment = prepared_shipment()
-    answer = dispatch(staff, shipment.pk, BODY | {"estimatedDelivery": "2026-12-01T18:30:00+01:00"})
-    assert answer.json()["estimatedDelivery"] == "2026-12-01"
+    answer = dispatch(staff, shipment.pk, BODY | {"estimatedDelivery": f"{SOON}T18:30:00.123456789+01:00"})
+    assert answer.json()["estimatedDelivery"] == SOON.isoformat()
+
+
+@pytest.mark.parametrize("days", [-2, 368, 800_000])
+def test_a_day_that_has_been_or_is_years_away_is_refused(staff: APIClient, days: int) -> None:
+    shipment = prepared_shipment()
+    day = datetime.now(UTC).date() + timedelta(days=days)
+    answer = dispatch(staff, shipment.pk, BODY | {"estimatedDelivery": day.isoformat()})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/estimatedDelivery"]
+    assert announced(shipment.pk) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "day", "status"),
+    [
+        # In Honolulu it is still the first.
+        ("2027-03-02T09:00:00Z", "2027-03-01", 200),
+        ("2027-03-02T13:00:00Z", "2027-03-01", 422),
+        ("2027-03-02T13:00:00Z", "2028-03-01", 200),
+    ],
+)
+def test_today_is_whatever_is_today_somewhere(staff: APIClient, now: str, day: str, status: int) -> None:
+    shipment = prepared_shipment()
+    with time_machine.travel(now, tick=False):
+        assert dispatch(staff, shipment.pk, BODY | {"estimatedDelivery": day}).status_code == status
+
+
+def test_saying_it_again_when_the_parcel_has_arrived_changes_nothing(staff: APIClient) -> None:
+    shipment = prepared_shipment()
+    first = dispatch(staff, shipment.pk)
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=10), tick=False):
+        assert dispatch(staff, shipment.pk).content == first.content
 
 
 def test_a_cancellation_that_shipping_has_not_heard_of_is_a_conflict(staff: APIClient) -> None:
@@ -110,6 +143,9 @@ def test_a_channel_may_not_dispatch() -> None:
         ({"trackingNumber": 17}, "/trackingNumber"),
         ({"estimatedDelivery": "soon"}, "/estimatedDelivery"),
         ({"estimatedDelivery": "2026-02-30"}, "/estimatedDelivery"),
+        ({"estimatedDelivery": f"{SOON}Tgarbage"}, "/estimatedDelivery"),
+        ({"estimatedDelivery": f"{SOON}T25:00:00Z"}, "/estimatedDelivery"),
+        ({"estimatedDelivery": f"{SOON} "}, "/estimatedDelivery"),
         ({"estimatedDelivery": 1_800_000_000}, "/estimatedDelivery"),
         ({"status": "PREPARED"}, "/status"),
     ],
@@ -137,7 +173,7 @@ class TestAdmin:
 
     def how(self, *shipments: Shipment) -> dict[str, str]:
         numbers = {f"tracking_{each.pk}": f"FP-{place}" for place, each in enumerate(shipments)}
-        return {"confirmed": "yes", "carrier": "Fast Parcel", "estimated_delivery": "2026-12-01", **numbers}
+        return {"confirmed": "yes", "carrier": "Fast Parcel", "estimated_delivery": SOON.isoformat(), **numbers}
 
     def test_the_action_asks_how_first(self, client: Client) -> None:
         shipment = prepared_shipment()
@@ -165,6 +201,12 @@ class TestAdmin:
         shipment = prepared_shipment()
         said = self.how(shipment) | {f"tracking_{shipment.pk}": ""}
         assert "Please correct" in self.act(client, shipment, **said).content.decode()
+        assert announced(shipment.pk) == []
+
+    def test_a_day_that_has_been_is_refused_in_words(self, client: Client) -> None:
+        shipment = prepared_shipment()
+        html = self.act(client, shipment, **self.how(shipment) | {"estimated_delivery": "2026-01-01"}).content.decode()
+        assert "2026-01-01 has been" in html
         assert announced(shipment.pk) == []
 
     def test_it_takes_a_permission(self, client: Client, clerk: User) -> None:
@@ -202,9 +244,8 @@ class TestInvariants:
             f"shipment of order {shipment.pk} left, and the order isn't shipped"
         ]
         told = order_created(shipment.pk).model_dump(exclude={"shipping_address", "created_at", "items"})
-        how = {"carrier": "Fast Parcel", "tracking_number": "FP-1", "estimated_delivery": date(2026, 12, 1)}
         with transaction.atomic():
-            publish(OrderShipped(**told, items=ITEMS, **how))
+            publish(OrderShipped(**told, items=ITEMS, **HOW))
         assert invariants.shipments_that_disagree() == []
 
     def test_a_parcel_whose_order_was_pruned_is_in_order(self, staff: APIClient) -> None:

@@ -1,8 +1,6 @@
 """The alarms and the system checks against a real broker."""
 
 import json
-import subprocess
-import sys
 from uuid import uuid4
 
 import pytest
@@ -10,22 +8,14 @@ from django.db import transaction
 
 from eventbus import publish
 from tests.support.bus import LiveBus
-from tests.support.processes import ROOT
 from tests.testapp.events import ProbeSent, TroubleAsked
 
 pytestmark = pytest.mark.live
 
 
-def run(bus: LiveBus, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command whose exit code the test judges."""
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=bus.env, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
 def alarms(bus: LiveBus) -> dict[tuple[str, str], str]:
     """The states after one more evaluation."""
-    done = run(bus, "manage.py", "check_alarms", "--json")
+    done = bus.run("manage.py", "check_alarms", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == (1 if report["firing"] else 0), done.stderr
     return {(each["alarm"], each["subject"]): each["state"] for each in report["alarms"]}
@@ -63,7 +53,7 @@ def test_a_dead_letter_fires_at_once(live_bus: LiveBus) -> None:
 def test_the_periodic_task_evaluates_too(live_bus: LiveBus) -> None:
     live_bus.ensure("worker eventbus")
     ((before,),) = live_bus.query("SELECT coalesce(max(evaluated_at), '2000-01-01') FROM alarm")
-    done = run(live_bus, "-m", "celery", "-A", "config", "call", "eventbus.check_alarms")
+    done = live_bus.run("-m", "celery", "-A", "config", "call", "eventbus.check_alarms")
     assert done.returncode == 0, done.stderr
     live_bus.wait_for(
         lambda: live_bus.query("SELECT count(*) > 0 FROM alarm WHERE evaluated_at > %s", before) == [(True,)],
@@ -74,14 +64,14 @@ def test_the_periodic_task_evaluates_too(live_bus: LiveBus) -> None:
 def test_the_checks_name_queues_that_are_missing_or_drifted(live_bus: LiveBus) -> None:
     live_bus.only("relay")
     live_bus.kill9("relay")  # it would put the queues back
-    good = run(live_bus, "manage.py", "check", "--deploy", "--tag", "bus")
+    good = live_bus.run("manage.py", "check", "--deploy", "--tag", "bus")
     assert good.returncode == 0, good.stderr
     with live_bus.wire.channel() as channel:
         channel.queue_delete("probe.count")
         channel.queue_delete("probe.audit")
         channel.queue_declare("probe.audit", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     try:
-        bad = run(live_bus, "manage.py", "check", "--deploy", "--tag", "bus")
+        bad = live_bus.run("manage.py", "check", "--deploy", "--tag", "bus")
         assert bad.returncode == 1
         assert "There is no queue probe.count" in bad.stderr
         assert "The queue probe.audit has other arguments" in bad.stderr

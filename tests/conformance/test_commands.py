@@ -7,8 +7,8 @@ from django.db import transaction
 from eventbus import publish
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
-from tests.support.ports import free_port
 from tests.testapp.events import ProbeSent
+from tools.harness.ports import free_port
 
 pytestmark = pytest.mark.live
 

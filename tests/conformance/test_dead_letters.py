@@ -1,9 +1,9 @@
 """From a broken handler to the last letter replayed, on real servers."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +15,6 @@ from eventbus import publish
 from eventbus.dead_letters.models import DeadLetter, DeadLetterReplay, DeadLetterReplayItem
 from eventbus.testing import on_the_wire
 from tests.support.bus import LiveBus
-from tests.support.processes import Process
 from tests.testapp.events import ProbeSent, TroubleAsked
 
 pytestmark = pytest.mark.live
@@ -106,13 +105,12 @@ def test_a_replay_whose_driver_was_killed_is_finished_by_another(bus: LiveBus) -
     letters(bus, 60)
     bus.query("DELETE FROM broken")
     bus.kill9("dead letters")
-    command = ["python", "manage.py", "replay_dead_letters", "--all", "--rate", "10"]
-    driver = Process("replay", command, bus.env, Path(bus.env["TEST_LOGS"]) / "replay.log")
+    driver = bus.process("replay", "python manage.py replay_dead_letters --all --rate 10")
     driver.start()
     bus.wait_for(
         lambda: DeadLetterReplayItem.objects.filter(outcome="replayed").count() > 12, "the replay to be under way"
     )
-    driver.kill9()
+    driver.kill()
     assert DeadLetterReplay.objects.get().state == "running"
 
     bus.ensure("dead letters")
@@ -153,7 +151,7 @@ def test_whatever_cannot_be_processed_becomes_a_letter_with_a_reason(bus: LiveBu
 @contextmanager
 def database_away(bus: LiveBus) -> Iterator[None]:
     """Nobody gets a connection to the bus's database, and those who had one lost it."""
-    with psycopg.connect(bus._server, autocommit=True) as server:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
         server.execute(f'ALTER DATABASE "{bus.name}" ALLOW_CONNECTIONS false')
         server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [bus.name])
         try:

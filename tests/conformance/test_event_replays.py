@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +14,6 @@ from eventbus import publish
 from eventbus.replays.driver import IN_QUEUE
 from eventbus.replays.models import ArchiveReplay
 from tests.support.bus import LiveBus
-from tests.support.processes import Process
 from tests.testapp.events import PastTold
 
 pytestmark = pytest.mark.live
@@ -76,7 +74,7 @@ def once_each(bus: LiveBus, consumer: str, ids: Sequence[UUID]) -> bool:
     return bus.effects(consumer, *ids) == len(ids)
 
 
-def run_json(bus: LiveBus, *arguments: str, **env: str) -> dict[str, Any]:
+def run_json(bus: LiveBus, *arguments: str, **env: Any) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(bus.manage(*arguments, "--json", **env).splitlines()[-1])
     return answer
 
@@ -119,7 +117,7 @@ def test_a_consumer_that_begins_at_the_beginning_has_each_effect_once(live_bus: 
 @pytest.mark.parametrize("late", ["late.from_now"], indirect=True)
 def test_the_same_selection_sent_twice_has_each_effect_once(live_bus: LiveBus, late: str) -> None:
     past = told(IN_QUEUE + 200)
-    live_bus.wait_for(lambda: not live_bus.unsettled(), "the relay to publish them to nobody")
+    live_bus.drain()
     live_bus.manage("declare_topology", LATECOMER=late)
     assert not ArchiveReplay.objects.exists()
     wanted = ["replay_events", "--to", late, "--since", "1h"]
@@ -145,15 +143,12 @@ def test_ctrl_c_pauses_and_resume_goes_on(live_bus: LiveBus, late: str) -> None:
     past = told(300)
     live_bus.manage("declare_topology", LATECOMER=late)
     live_bus.start("worker late", LATECOMER=late)
-    command = ["python", "manage.py", "replay_events", "--to", late, "--rate", "40"]
-    log = Path(live_bus.env["TEST_LOGS"]) / "replay-events.log"
-    driver = Process("replay", command, live_bus.env | {"LATECOMER": late}, log)
+    driver = live_bus.process("replay", f"python manage.py replay_events --to {late} --rate 40", LATECOMER=late)
     driver.start()
     live_bus.wait_for(
         lambda: (found := ArchiveReplay.objects.first()) and found.sent > 20, "the replay to be under way"
     )
-    driver.ask_to_end()
-    assert driver.wait_for_end(20) == 1
+    assert driver.stop(20) == 1
     paused = ArchiveReplay.objects.get()
     assert paused.state == "paused"
     assert f"replay_events --resume {paused.pk}" in driver.says()

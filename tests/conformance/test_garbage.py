@@ -1,5 +1,6 @@
 import json
 import pickle
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -75,8 +76,16 @@ GARBAGE: dict[str, tuple[bytes, str, dict[str, Any]]] = {
 }
 
 
-def dead_letters(bus: LiveBus, consumer: str) -> list[Letter]:
-    return bus.wait_for(lambda: bus.wire.take_all(f"{consumer}.dead"), f"the dead letter of {consumer}")
+def dead_letters(bus: LiveBus, consumer: str, number: int = 1) -> list[Letter]:
+    """At least this many dead letters of a consumer, once they are there."""
+    found: list[Letter] = []
+
+    def are_there() -> bool:
+        found.extend(bus.wire.take_all(f"{consumer}.dead"))
+        return len(found) >= number
+
+    bus.wait_for(are_there, f"the dead letters of {consumer}")
+    return found
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
@@ -104,13 +113,7 @@ def test_garbage_takes_no_good_event_with_it(live_bus: LiveBus) -> None:
     live_bus.drain()
 
     for consumer in CONSUMERS:
-        letters: list[Letter] = []
-        live_bus.wait_for(
-            lambda letters=letters, consumer=consumer: (
-                letters.extend(live_bus.wire.take_all(f"{consumer}.dead")) or len(letters) >= len(small)
-            ),
-            f"the dead letters of {consumer}",
-        )
+        letters = dead_letters(live_bus, consumer, len(small))
         assert sorted(letter.body for letter in letters) == sorted(body for body, *_ in small.values())
         assert live_bus.effects(consumer, *event_ids) == 200
     live_bus.verify()
@@ -121,7 +124,8 @@ def test_an_event_of_another_program_is_handled_like_ours(live_bus: LiveBus) -> 
     event_id = uuid4()
     live_bus.wire.publish(on_the_wire(ProbeSent(probe_id=uuid4()), event_id=event_id), key=KEY)
     for consumer in CONSUMERS:
-        live_bus.wait_for(lambda consumer=consumer: live_bus.effects(consumer, event_id) == 1, f"{consumer}")
+        live_bus.wait_for(partial(live_bus.effects, consumer, event_id), consumer)
+        assert live_bus.effects(consumer, event_id) == 1
 
 
 def test_nothing_is_left_unacknowledged(live_bus: LiveBus) -> None:

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,7 +23,7 @@ def ask(how: str) -> UUID:
     return event_id
 
 
-def logged(bus: LiveBus, what: str, consumer: str, event_id: UUID) -> list[dict[str, str]]:
+def logged(bus: LiveBus, what: str, consumer: str, event_id: UUID) -> list[dict[str, Any]]:
     """The worker's log lines of this kind about this event."""
     return [
         line

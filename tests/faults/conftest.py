@@ -3,8 +3,6 @@ import pytest
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
 
-WORKERS = tuple(name for name in (*PIPELINE, "worker probe") if name.startswith("worker"))
-
 
 @pytest.fixture
 def pipeline(live_bus: LiveBus) -> LiveBus:

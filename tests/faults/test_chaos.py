@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chaos.faults import plan
-from chaos.shop import wishes
-from chaos.trials import TRIALS
-from tests.support.processes import ROOT
+from script._lib.local import ROOT
+from tools.chaos.customers import wishes
+from tools.chaos.faults import plan
+from tools.chaos.trials import TRIALS
 
 pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
 

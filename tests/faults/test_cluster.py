@@ -1,9 +1,9 @@
 """Three RabbitMQ nodes: restarted one after the other, and cut off from each other, while orders flow."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
 from time import monotonic
@@ -14,18 +14,14 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
-from orders import services
+from api import tokens
+from script._lib.waiting import comes_true, wait_until
 from tests.support import effects
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.processes import ROOT
-from tests.support.shop import Shop
 from tests.support.stock import receive
-from tests.support.waiting import wait_until
-
-sys.path.append(str(ROOT / "script/_lib"))
-
-from cluster import Cluster, Network, Node
+from tools.harness.cluster import Cluster, Network, Node
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
 
@@ -39,33 +35,28 @@ FROM outbox o JOIN event e ON e.id = o.event_id
 
 @contextmanager
 def product_on(
-    cluster: Cluster, mail_sink: MailSink, logs: str, blocker: DjangoDbBlocker
+    cluster: Cluster, mail_sink: MailSink, logs: Path, blocker: DjangoDbBlocker
 ) -> Iterator[tuple[LiveBus, Shop]]:
     """The whole product with all three nodes as its BROKER_URL."""
     first, name = cluster.nodes[0], f"cluster_{uuid4().hex[:8]}"
     try:
         cluster.start()
-        bus = LiveBus(
-            name=name,
-            database_url=os.environ["DATABASE_URL"],
-            broker_url=first.url(name),
-            # Of a node that no test cuts off.
-            management_url=cluster.nodes[1].management_url(),
-            smtp_port=mail_sink.port,
-        )
-        bus.env |= {"TEST_LOGS": logs, "BROKER_URL": cluster.urls(name)}
+        # The management of a node that no test cuts off.
+        urls = {"BROKER_URL": first.url(name), "MANAGEMENT_URL": cluster.nodes[1].management_url()}
+        bus = LiveBus(name, smtp_port=mail_sink.port, logs=logs, **urls)
+        bus.env["BROKER_URL"] = cluster.urls(name)
         try:
             bus.create()
             bus.start(*WORKERS)
             with blocker.unblock(), bus.as_default_database():
-                token, _ = services.create_channel(name="shop", days=1)
+                token, _ = tokens.create_channel(name="shop", days=1)
                 shop = Shop(f"http://127.0.0.1:{bus.web_port}/api/v1", token, User.objects.get(username="shop").pk)
                 yield bus, shop
                 shop.close()
         finally:
             # The virtual host goes with the cluster, of which a node may still be cut off.
-            bus._ask = lambda *_, **__: None  # type: ignore[method-assign]
-            bus.destroy()
+            bus.kill9(*bus.processes)
+            bus.drop_database()
     finally:
         cluster.stop()
 
@@ -101,12 +92,12 @@ def test_a_rolling_restart_loses_nothing(
     mail_sink: MailSink, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> None:
     cluster = Cluster()
-    logs = str(tmp_path_factory.mktemp("rolling"))
+    logs = tmp_path_factory.mktemp("rolling")
     with product_on(cluster, mail_sink, logs, django_db_blocker) as (bus, shop):
         product = receive(10_000)
         with flowing(shop, product):
             for node in cluster.nodes:
-                wait_until(lambda node=node: can_be_spared(node), 90, f"{node.name} to be dispensable")  # type: ignore[misc]
+                wait_until(partial(can_be_spared, node), 90, f"{node.name} to be dispensable")
                 node.stop_alone()
                 node.await_ready(node.spawn())
 
@@ -127,7 +118,7 @@ def test_a_cut_network_delays_publishing_and_loses_nothing(
     if why := network.missing():
         pytest.skip(why)
     cluster = Cluster(network)
-    logs = str(tmp_path_factory.mktemp("cut"))
+    logs = tmp_path_factory.mktemp("cut")
     with product_on(cluster, mail_sink, logs, django_db_blocker) as (bus, shop):
         product = receive(10_000)
         with flowing(shop, product):
@@ -146,16 +137,10 @@ def test_a_cut_network_delays_publishing_and_loses_nothing(
 
 def bring_back(node: Node) -> None:
     """RabbitMQ 3.10 does not always find back by itself after a cut: an operator restarts the node then."""
-    if not wait_for_port(node, 20):
+    if not comes_true(node.answers, 20):
         if pid := node.pid():
             node.kill(pid)
         node.await_ready(node.spawn())
-
-
-def wait_for_port(node: Node, seconds: float) -> bool:
-    end = monotonic() + seconds
-    wait_until(lambda: node.answers() or monotonic() > end, seconds + 10, f"{node.name} to answer or not")
-    return node.answers()
 
 
 def longest_wait(bus: LiveBus, network: Network, number: int, seconds: float) -> float:

@@ -15,12 +15,11 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
-from django.conf import settings
 
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
 from tests.support.small_postgres import SmallPostgres
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 
@@ -46,18 +45,6 @@ def small_disk(home: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def bus_on(server: SmallPostgres, sink: MailSink, logs: Path) -> LiveBus:
-    bus = LiveBus(
-        name=f"small_{server.port}",
-        database_url=server.url,
-        broker_url=settings.EVENTBUS_BROKER_URL,
-        management_url=os.environ["MANAGEMENT_URL"],
-        smtp_port=sink.port,
-    )
-    bus.env["TEST_LOGS"] = str(logs)
-    return bus
-
-
 @pytest.fixture
 def server(request: pytest.FixtureRequest, home: Path) -> Iterator[SmallPostgres]:
     """On the small disk where the test asks for one."""
@@ -71,10 +58,10 @@ def server(request: pytest.FixtureRequest, home: Path) -> Iterator[SmallPostgres
 
 @pytest.fixture
 def bus(server: SmallPostgres, mail_sink: MailSink, tmp_path: Path) -> Iterator[LiveBus]:
-    live = bus_on(server, mail_sink, tmp_path)
+    live = LiveBus(f"small_{server.port}", smtp_port=mail_sink.port, logs=tmp_path, DATABASE_URL=server.url)
     live.create()
     yield live
-    live.destroy()
+    live.remove()
 
 
 @pytest.fixture

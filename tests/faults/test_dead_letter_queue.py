@@ -94,7 +94,7 @@ def consumers(bus: LiveBus) -> int:
         return int(channel.queue_declare(QUEUE, passive=True).consumer_count)
 
 
-def stored(state: str) -> set[UUID]:
+def stored(state: str) -> set[UUID | None]:
     return set(DeadLetter.objects.filter(consumer=CONSUMER, state=state).values_list("event_id", flat=True))
 
 

@@ -2,21 +2,22 @@
 
 import random
 from collections import defaultdict
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import transaction
 
-from eventbus import publish
+from eventbus import Consumer, publish
 from eventbus.consumer import CONSUMERS
-from tests.faults.conftest import WORKERS
 from tests.support import effects
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
+from tests.support.effects import WORKERS
 from tests.support.stock import receive
 from tests.support.wire import Letter
 from tests.testapp.events import ProbeSent
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 
@@ -100,9 +101,13 @@ def test_garbage_in_every_queue_is_set_aside_with_a_reason_and_the_pipeline_goes
 
     assert effects.check(pipeline, shop, mail_sink)[order_id] == "CONFIRMED"
     for consumer in running:
-        pipeline.wait_for(lambda consumer=consumer: pipeline.wire.ready(consumer.dead_queue) == 4, f"{consumer.name}")
+        pipeline.wait_for(partial(garbage_is_set_aside, pipeline, consumer), consumer.name)
         reasons = [letter.headers["x-dead-reason"] for letter in pipeline.wire.take_all(consumer.dead_queue)]
         assert sorted(reasons) == ["invalid_envelope", "not_json", "not_json", "too_large"]
+
+
+def garbage_is_set_aside(bus: LiveBus, consumer: Consumer) -> bool:
+    return bus.wire.ready(consumer.dead_queue) == 4
 
 
 def test_a_missing_dead_letter_queue_delays_its_letters_and_loses_none(live_bus: LiveBus) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from tests.support import effects
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
 from tests.support.stock import receive
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.support import effects
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
 from tests.support.stock import receive
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 
@@ -22,14 +22,14 @@ def stored(bus: LiveBus, shop: Shop) -> int:
 def test_an_api_that_dies_after_the_commit_gives_the_same_order_to_the_repeat(
     pipeline: LiveBus, shop: Shop, mail_sink: MailSink
 ) -> None:
-    body, key = shop.order(receive(5)), uuid4().hex
+    wish, key = shop.order(receive(5)), uuid4().hex
     pipeline.restart("web", failpoint="intake.after_commit")
     with pytest.raises(httpx.TransportError):
-        shop.post(body, key=key)
+        shop.post(wish, key=key)
     assert stored(pipeline, shop) == 1
 
     pipeline.restart("web")
-    answer = shop.post(body, key=key)
+    answer = shop.post(wish, key=key)
 
     assert answer.status_code == 201
     assert answer.headers["Idempotent-Replayed"] == "true"
@@ -40,16 +40,16 @@ def test_an_api_that_dies_after_the_commit_gives_the_same_order_to_the_repeat(
 def test_an_api_that_dies_before_the_commit_leaves_no_order_and_no_event(
     pipeline: LiveBus, shop: Shop, mail_sink: MailSink
 ) -> None:
-    body, key = shop.order(receive(5)), uuid4().hex
+    wish, key = shop.order(receive(5)), uuid4().hex
     pipeline.restart("web", failpoint="intake.before_commit")
     with pytest.raises(httpx.TransportError):
-        shop.post(body, key=key)
+        shop.post(wish, key=key)
     assert stored(pipeline, shop) == 0
     customers = pipeline.query("SELECT data->>'customerId' FROM event WHERE type = 'order.created'")
-    assert (body["customerId"],) not in customers
+    assert (wish.body["customerId"],) not in customers
 
     pipeline.restart("web")
-    answer = shop.post(body, key=key)
+    answer = shop.post(wish, key=key)
 
     assert answer.status_code == 201
     assert "Idempotent-Replayed" not in answer.headers

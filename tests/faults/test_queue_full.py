@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 
 from eventbus import publish
+from tests.support.broker_trouble import length_limit
 from tests.support.bus import LiveBus
-from tests.support.policies import length_limit
 from tests.testapp.events import ProbeSent, TroubleAsked
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
@@ -26,7 +26,7 @@ def send(*events: ProbeSent | TroubleAsked) -> list[UUID]:
 def test_a_full_queue_holds_back_its_own_events_and_loses_none(live_bus: LiveBus) -> None:
     live_bus.only("relay", "worker trouble")
     probe = uuid4()
-    with length_limit(live_bus.name, "probe.audit", 100):
+    with length_limit(live_bus.broker, live_bus.name, "probe.audit", 100):
         ids = send(*[ProbeSent(probe_id=uuid4()) for _ in range(MANY)], *[ProbeSent(probe_id=probe) for _ in range(3)])
         live_bus.wait_for(
             lambda: live_bus.query("SELECT count(*) FROM outbox WHERE blocked_key IS NULL") == [(0,)], "all to be tried"
@@ -46,7 +46,7 @@ def test_a_full_queue_holds_back_its_own_events_and_loses_none(live_bus: LiveBus
 
 def test_a_full_queue_is_tried_seldom_and_costs_its_neighbours_few_duplicates(live_bus: LiveBus) -> None:
     live_bus.only("relay")
-    with length_limit(live_bus.name, "probe.audit", 10):
+    with length_limit(live_bus.broker, live_bus.name, "probe.audit", 10):
         send(*[ProbeSent(probe_id=uuid4()) for _ in range(300)])
         live_bus.wait_for(lambda: "relay.held_back" in live_bus["relay"].says(), "the first refusal")
         tries = [line for line in live_bus["relay"].says().splitlines() if "relay.held_back" in line]
@@ -62,7 +62,7 @@ def test_a_full_queue_is_tried_seldom_and_costs_its_neighbours_few_duplicates(li
 
 def test_what_a_dead_relay_held_back_is_found_by_the_next(live_bus: LiveBus) -> None:
     live_bus.only("relay")
-    with length_limit(live_bus.name, "probe.audit", 10):
+    with length_limit(live_bus.broker, live_bus.name, "probe.audit", 10):
         ids = send(*[ProbeSent(probe_id=uuid4()) for _ in range(300)])
         live_bus.wait_for(lambda: live_bus.query(HELD)[0][0] > 0, "events to be held back")
         live_bus.kill9("relay")
@@ -75,7 +75,7 @@ def test_the_events_of_an_aggregate_keep_their_order_across_a_full_queue(live_bu
     live_bus.only("relay", "relay 2")
     tap = live_bus.wire.tap("probe.sent.v1")
     probes = [uuid4() for _ in range(20)]
-    with length_limit(live_bus.name, "probe.audit", 10):
+    with length_limit(live_bus.broker, live_bus.name, "probe.audit", 10):
         for _ in range(10):
             send(*[ProbeSent(probe_id=probe) for probe in probes])
         live_bus.wait_for(lambda: live_bus.query(HELD)[0][0] > 0, "events to be held back")

@@ -1,5 +1,6 @@
 """The servers die."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,10 +8,10 @@ from django.db import connection
 
 from tests.support import effects
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.servers import Servers
-from tests.support.shop import Shop
 from tests.support.stock import receive
+from tools.harness.mail import MailSink
+from tools.harness.servers import BROKER, POSTGRES, Servers
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 
@@ -18,10 +19,15 @@ pytestmark = [pytest.mark.live, pytest.mark.faults]
 @pytest.fixture
 def servers() -> Iterator[Servers]:
     """The servers of this test run; whatever the test did to them, they run after it."""
-    ours = Servers()
+    ours = Servers(POSTGRES, BROKER)
+    if (
+        not {"DATABASE_URL": os.environ["DATABASE_URL"], "BROKER_URL": os.environ["BROKER_URL"]}.items()
+        <= ours.env.items()
+    ):
+        pytest.skip("the servers are not those of script/services: not ours to kill")
     yield ours
-    ours.start("postgres")
-    ours.start("rabbitmq")
+    ours.restart(POSTGRES)
+    ours.restart(BROKER)
 
 
 def test_a_killed_broker_stops_no_intake_and_loses_nothing(
@@ -29,9 +35,9 @@ def test_a_killed_broker_stops_no_intake_and_loses_nothing(
 ) -> None:
     with shop.placing(receive(10_000)):
         shop.wait_for_more()
-        servers.kill("rabbitmq")
+        servers.kill(BROKER)
         shop.wait_for_more()
-        servers.start("rabbitmq")
+        servers.restart(BROKER)
         shop.wait_for_more()
     assert set(shop.statuses) == {201}
     assert set(effects.check(pipeline, shop, mail_sink, in_doubt=20).values()) == {"CONFIRMED"}
@@ -45,11 +51,13 @@ def test_a_postgresql_that_dies_loses_no_accepted_order(
     with shop.placing(receive(10_000)):
         shop.wait_for_more()
         if how == "kill":
-            servers.kill("postgres")
+            servers.kill(POSTGRES)
         else:
-            servers.stop_postgres_immediately()
+            pid = servers.stop_at_once(POSTGRES)
+            assert pid is not None
+            servers.await_end(POSTGRES, pid)
         pipeline.wait_for(lambda: shop.statuses[503] > 0, "a 503")
-        servers.start("postgres")
+        servers.restart(POSTGRES)
         shop.wait_for_more()
     # Ours was cut too.
     connection.close()

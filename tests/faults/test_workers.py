@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from uuid import UUID, uuid4
 
 import psycopg
@@ -11,14 +12,14 @@ import pytest
 from django.db import transaction
 
 from eventbus import publish
-from tests.faults.conftest import WORKERS
 from tests.support import effects
 from tests.support.bus import LiveBus
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
+from tests.support.effects import WORKERS
 from tests.support.stock import receive
 from tests.testapp.consumers import GATE
 from tests.testapp.events import ProbeSent, TroubleAsked
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 
@@ -48,7 +49,7 @@ def test_workers_that_die_around_their_commit_have_each_effect_once(
     # One after the other along the chain: each dies with the event in hand, and a sound one follows it.
     chain = ("worker probe", "worker inventory", "worker orders", "worker notifications")
     for worker in chain:
-        pipeline.wait_for(lambda worker=worker: pipeline[worker].lost_children > 0, f"a process of {worker} to die")
+        pipeline.wait_for(partial(pipeline.lost_children, worker), f"a process of {worker} to die")
         pipeline.restart(worker)
     pipeline.restart(*set(WORKERS) - set(chain))
 
@@ -62,8 +63,7 @@ def test_a_worker_that_dies_while_it_sends_a_mail_sends_it_once_at_most(
 ) -> None:
     pipeline.restart("worker notifications", failpoint=failpoint)
     shop.place(shop.order(receive(3)))
-    worker = pipeline["worker notifications"]
-    pipeline.wait_for(lambda: worker.lost_children > 0, "a process to die over the mail")
+    pipeline.wait_for(lambda: pipeline.lost_children("worker notifications"), "a process to die over the mail")
     pipeline.restart("worker notifications")
     effects.check(pipeline, shop, mail_sink, in_doubt=in_doubt)
 

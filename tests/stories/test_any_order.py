@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from orders import services as orders
 from orders.models import Order
 from orders.tests.builders import an_item, placed_order
 from shipping import services as shipping
+from shipping.tests.builders import SOON
 from tests.support.pump import Pump
 
 SHELVES = {"cup": 4, "vase": 1}
@@ -115,7 +116,7 @@ class Interleavings(RuleBasedStateMachine):
     def dispatch(self, order_id: UUID) -> None:
         how: dict[str, Any] = {"carrier": "Fast Parcel", "tracking_number": "FP-1"}
         try:
-            shipping.dispatch(order_id=order_id, estimated_delivery=date(2026, 12, 1), **how)
+            shipping.dispatch(order_id=order_id, estimated_delivery=SOON, **how)
         except (shipping.CannotDispatch, shipping.NoShipment):
             assert order_id not in self.dispatched
         else:

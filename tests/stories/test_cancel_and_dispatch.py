@@ -1,5 +1,4 @@
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -7,16 +6,17 @@ import pytest
 from django.contrib.auth.models import User
 from knox.models import AuthToken
 
+from shipping.tests.builders import SOON
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
 from tests.support.stock import receive
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop, Wish
 
 pytestmark = pytest.mark.live
 
-HOW = {"carrier": "Fast Parcel", "trackingNumber": "FP-4711", "estimatedDelivery": "2026-12-01"}
+HOW = {"carrier": "Fast Parcel", "trackingNumber": "FP-4711", "estimatedDelivery": SOON.isoformat()}
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +36,8 @@ def dispatch(shop: Shop, order_id: UUID, clerk: dict[str, str]) -> httpx.Respons
     return shop.http.post(f"/shipments/{order_id}/dispatch", json=HOW, headers=clerk)
 
 
-def confirmed(live_bus: LiveBus, shop: Shop, body: dict[str, Any]) -> UUID:
-    order_id = shop.place(body)
+def confirmed(live_bus: LiveBus, shop: Shop, wish: Wish) -> UUID:
+    order_id = shop.place(wish)
     live_bus.wait_for(lambda: shop.status(order_id) == "CONFIRMED", "the order to be confirmed")
     return order_id
 
@@ -78,8 +78,8 @@ def test_a_dispatched_order_is_shipped_written_off_and_its_customer_can_follow_i
     live_bus: LiveBus, shop: Shop, mail_sink: MailSink, clerk: dict[str, str]
 ) -> None:
     product = receive(10)
-    body = shop.order(product, quantity=3)
-    order_id = confirmed(live_bus, shop, body)
+    wish = shop.order(product, quantity=3)
+    order_id = confirmed(live_bus, shop, wish)
 
     answer = live_bus.wait_for(
         lambda: found if (found := dispatch(shop, order_id, clerk)).status_code == 200 else None,
@@ -91,7 +91,7 @@ def test_a_dispatched_order_is_shipped_written_off_and_its_customer_can_follow_i
     live_bus.wait_for(lambda: shop.status(order_id) == "SHIPPED", "the order to be shipped")
     live_bus.wait_for(lambda: stock_of(shop, product) == (7, 0, 3), "the stock to be written off")
     mails = live_bus.wait_for(
-        lambda: found if len(found := mail_sink.sent_to(body["customerEmail"])) == 2 else None, "the tracking mail"
+        lambda: found if len(found := mail_sink.sent_to(wish.email)) == 2 else None, "the tracking mail"
     )
     assert any("FP-4711" in part.get_content() for mail in mails for part in mail.walk() if not part.is_multipart())
     effects.check(live_bus, shop, mail_sink)

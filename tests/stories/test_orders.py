@@ -6,9 +6,9 @@ import pytest
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
-from tests.support.mail import MailSink
-from tests.support.shop import Shop
 from tests.support.stock import receive
+from tools.harness.mail import MailSink
+from tools.harness.shop import Shop
 
 pytestmark = pytest.mark.live
 
@@ -27,9 +27,9 @@ def test_an_order_is_confirmed_its_stock_set_aside_and_the_customer_told(
     live_bus: LiveBus, shop: Shop, mail_sink: MailSink
 ) -> None:
     product = receive(10)
-    body = shop.order(product, quantity=3)
+    wish = shop.order(product, quantity=3)
 
-    answer = shop.post(body, **{"x-correlation-id": f"story-{product}"})
+    answer = shop.post(wish, **{"x-correlation-id": f"story-{product}"})
 
     assert answer.status_code == 201
     assert answer.json()["status"] == "CREATED"
@@ -37,7 +37,7 @@ def test_an_order_is_confirmed_its_stock_set_aside_and_the_customer_told(
     order_id = UUID(answer.json()["orderId"])
     live_bus.wait_for(lambda: shop.status(order_id) == "CONFIRMED", "the order to be confirmed")
     assert stock_of(shop, product) == (7, 3)
-    (mail,) = live_bus.wait_for(lambda: mail_sink.sent_to(body["customerEmail"]), "the confirmation")
+    (mail,) = live_bus.wait_for(lambda: mail_sink.sent_to(wish.email), "the confirmation")
     assert str(order_id) in str(mail["Subject"])
     assert {part.get_content_type() for part in mail.walk()} >= {"text/plain", "text/html"}
     effects.check(live_bus, shop, mail_sink)
@@ -47,13 +47,13 @@ def test_an_order_for_more_than_there_is_is_rejected_and_the_customer_told_why(
     live_bus: LiveBus, shop: Shop, mail_sink: MailSink
 ) -> None:
     product = receive(2)
-    body = shop.order(product, quantity=3)
+    wish = shop.order(product, quantity=3)
 
-    order_id = shop.place(body)
+    order_id = shop.place(wish)
 
     live_bus.wait_for(lambda: shop.status(order_id) == "REJECTED", "the order to be rejected")
     assert stock_of(shop, product) == (2, 0)
-    (mail,) = live_bus.wait_for(lambda: mail_sink.sent_to(body["customerEmail"]), "the apology")
+    (mail,) = live_bus.wait_for(lambda: mail_sink.sent_to(wish.email), "the apology")
     text = mail.get_body(("plain",))
     assert text is not None
     assert "A thing" in text.get_content()

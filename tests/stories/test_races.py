@@ -1,7 +1,7 @@
 """Cancellation, reservation, dispatch and time-out at the same moment, in threads, on the real database."""
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Barrier
 from threading import Event as Flag
@@ -20,7 +20,8 @@ from orders.models import Order
 from orders.tests.builders import a_channel, an_item, placed_order
 from shipping import services as shipping
 from shipping.models import Shipment
-from tests.support.pump import Pump
+from shipping.tests.builders import SOON
+from tests.support.pump import Delivery, Pump
 from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,9 +53,7 @@ def try_each(order_ids: Iterable[UUID], act: Callable[..., object], refused: typ
 
 
 cancel = partial(orders.cancel_order, reason="requested")
-dispatch = partial(
-    shipping.dispatch, carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=date(2026, 12, 1)
-)
+dispatch = partial(shipping.dispatch, carrier="Fast Parcel", tracking_number="FP-1", estimated_delivery=SOON)
 
 
 def outcome(product: str, order_ids: list[UUID]) -> dict[UUID, str]:
@@ -80,7 +79,7 @@ def test_cancelling_and_reserving_at_once_ends_cancelled_with_everything_on_the_
     pump.waiting = [each for each in pump.waiting if each not in reserving]
     at_once(
         [
-            lambda: [pump.run([each]) for each in reserving[: ORDERS // 2]],
+            lambda: one_by_one(pump, reserving[: ORDERS // 2]),
             lambda: pump.run(reserving[ORDERS // 2 :]),
             lambda: try_each(order_ids, cancel, orders.CannotMove, cancelled),
             lambda: settle(pump, lambda: len(cancelled) == ORDERS),
@@ -133,6 +132,11 @@ def test_everything_at_once_ends_legal_with_the_stock_right(product: str, order_
     assert {statuses[order_id] for order_id in dispatched} <= {"SHIPPED"}
     kinds = list(ArchivedEvent.objects.filter(aggregate_id__in=map(str, order_ids)).values_list("type", flat=True))
     assert kinds.count("order.cancelled") + kinds.count("shipment.dispatched") <= ORDERS
+
+
+def one_by_one(pump: Pump, deliveries: Sequence[Delivery]) -> None:
+    for each in deliveries:
+        pump.run([each])
 
 
 def settle(pump: Pump, done: Callable[[], bool]) -> None:

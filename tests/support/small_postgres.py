@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from script._lib.waiting import wait_until
+from tools.harness.ports import free_port
 
 AS_SERVER_USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
 

@@ -58,7 +58,7 @@ class Wire:
     def ready(self, queue: str) -> int:
         """How many messages wait in a queue, not counting those in a consumer's hands."""
         with self.channel() as channel:
-            return channel.queue_declare(queue, passive=True).message_count
+            return int(channel.queue_declare(queue, passive=True).message_count)
 
     def take_all(self, queue: str) -> list[Letter]:
         """Read a queue until it is empty, and acknowledge what was read."""

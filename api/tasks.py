@@ -1,0 +1,14 @@
+"""Periodic upkeep of the API."""
+
+import structlog
+from celery import shared_task
+
+from api import idempotency
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(name="api.forget_old_keys")
+def forget_old_keys() -> None:
+    """Delete the idempotency keys that have expired."""
+    log.info("idempotency_keys.forgotten", count=idempotency.forget_old_keys())

@@ -1,0 +1,89 @@
+"""The network between the processes and the broker, which can be cut: a TCP proxy of its own for each process.
+
+In a cut network nothing arrives and nobody hears of an end, as when a cable is pulled; what was sent meanwhile arrives
+when it is restored, also from those who have long given up.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Event as Flag
+from threading import Thread
+
+CHUNK = 65_536
+
+
+@dataclass
+class Link:
+    """The way of one process to the broker."""
+
+    port: int = 0
+    passes: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Network(Thread):
+    """Links by the name of the process. Its methods are for other threads."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(name="network", daemon=True)
+        self.host, self.port = host, port
+        self.links: dict[str, Link] = {}
+        self._is_up = Flag()
+
+    def run(self) -> None:
+        asyncio.run(self._be())
+
+    async def _be(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._is_up.set()
+        await self._over.wait()
+
+    def open(self) -> None:
+        self.start()
+        self._is_up.wait()
+
+    def close(self) -> None:
+        """End every connection."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self.join(10)
+
+    def link(self, name: str) -> int:
+        """The port by which this process reaches the broker."""
+        return asyncio.run_coroutine_threadsafe(self._link(name), self._loop).result(10)
+
+    def cut(self, name: str) -> None:
+        self._loop.call_soon_threadsafe(self.links[name].passes.clear)
+
+    def restore(self, name: str) -> None:
+        self._loop.call_soon_threadsafe(self.links[name].passes.set)
+
+    async def _link(self, name: str) -> int:
+        if name not in self.links:
+            link = Link()
+            link.passes.set()
+            server = await asyncio.start_server(lambda reader, writer: self._carry(link, reader, writer), "127.0.0.1")
+            link.port = server.sockets[0].getsockname()[1]
+            self.links[name] = link
+        return self.links[name].port
+
+    async def _carry(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await link.passes.wait()
+        try:
+            far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+        except OSError:
+            writer.close()  # there is no broker now
+            return
+        await asyncio.gather(_pump(link, reader, far_writer), _pump(link, far_reader, writer))
+
+
+async def _pump(link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        with suppress(OSError):  # it broke instead of ending: an end all the same
+            while data := await reader.read(CHUNK):
+                await link.passes.wait()
+                writer.write(data)
+                await writer.drain()
+        await link.passes.wait()
+    finally:
+        writer.close()

@@ -1,0 +1,10 @@
+"""Settings of the baseline's processes."""
+
+from config.settings import *  # noqa: F403
+from config.settings import INSTALLED_APPS
+
+# For the template database, which has the consumer that counts.
+INSTALLED_APPS = [*INSTALLED_APPS, "tools.chaos"]
+EVENTBUS_FAILPOINTS_ALLOWED = False
+CHAOS_BREAKAGE, CHAOS_CONFIRM_TIMEOUT = "", 0.0
+ROOT_URLCONF = "tools.chaos.plain.urls"

@@ -1,0 +1,263 @@
+"""The proof of the checker: for each deliberate breakage a short run with one fault aimed at it.
+
+A trial is the same with and without its breakage: `control` runs it on the product as it is, which must come out clean.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from time import monotonic
+
+import psycopg
+
+from script._lib.waiting import wait_until
+from tools.chaos.customers import HOT, PLENTY
+from tools.chaos.run import DRAIN, TALLY, Say
+from tools.chaos.stage import PRODUCT, RELAY, Stage
+from tools.harness import effects
+from tools.harness.effects import Checker, Verdict
+from tools.harness.mail import forget_mails, kept_mails
+from tools.harness.servers import BROKER, rabbitmqctl
+from tools.harness.shop import Wish
+
+STOCK = {PLENTY[0]: 1000, HOT: 1}
+#: A trial is over when nothing has moved for so long: what a breakage loses never comes.
+QUIET = 4.0
+#: Long enough for the product to come back from the longest of its own pauses here.
+CONTROL_QUIET = 25.0
+GATE = 0x6A7E
+
+
+@dataclass
+class Trial:
+    """The stage, with the breakage in every process, and the customers."""
+
+    stage: Stage
+    name: str
+    control: bool
+    wishes: list[Wish] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.shop = self.stage.shop()
+
+    def start(self, *names: str, **env: str) -> None:
+        breakage = {} if self.control else {"CHAOS_BREAKAGE": self.name}
+        self.stage.start(*names, **breakage, **env)
+
+    def start_product(self, **env: str) -> None:
+        """Returns when every process works and nothing of the preparation is on its way."""
+        self.start(*PRODUCT, **env)
+        self.stage.await_ready(*PRODUCT)
+        wait_until(lambda: not self.outbox(), 30, "the outbox to be empty")
+
+    def restart(self, name: str) -> None:
+        """As the machine would after a kill -9, without the environment of its first start."""
+        self.stage.end(name)
+        self.start(name)
+
+    def wish(self, product: str = PLENTY[0]) -> Wish:
+        """One more order to be placed."""
+        may_end = ["CONFIRMED", "REJECTED"] if product == HOT else ["CONFIRMED"]
+        wish = Wish(f"{self.name}-{len(self.wishes)}@shop.example", {product: 1}, may_end)
+        self.wishes.append(wish)
+        return wish
+
+    def place(self, count: int, product: str = PLENTY[0]) -> None:
+        self.shop.place_all([self.wish(product) for _ in range(count)])
+
+    def outbox(self) -> int:
+        ((count,),) = self.stage.lab.query("SELECT count(*) FROM outbox")
+        return int(count)
+
+    def waiting_for(self, lock: str) -> int:
+        """How many of the database's sessions wait for a lock of this type."""
+        ((count,),) = self.stage.lab.query(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s", lock
+        )
+        return int(count)
+
+    def ready(self, *queues: str) -> int:
+        """How many messages wait in these queues; those in a worker's hands are not among them."""
+        return sum(waiting for waiting, _ in self.stage.queues(*queues))
+
+    @contextmanager
+    def holding(self, lock: str) -> Iterator[None]:
+        """A session of somebody else's that holds a lock meanwhile."""
+        with psycopg.connect(self.stage.lab.database_url) as other:
+            other.execute(lock)
+            yield
+
+
+def no_deduplication(trial: Trial) -> None:
+    """The relay dies after the broker confirmed and before it noted that: everything is sent twice."""
+    trial.start_product()
+    trial.stage.end(RELAY)
+    trial.place(5)
+    trial.start(RELAY, FAILPOINT="relay.after_confirm")
+    wait_until(lambda: "ended with code -9" in trial.stage.says(RELAY), 30, "the relay to die")
+    trial.restart(RELAY)
+
+
+def early_ack(trial: Trial) -> None:
+    """A worker dies while its handler waits for a lock."""
+    trial.start_product()
+    with trial.holding("LOCK TABLE inventory_reservation IN ACCESS EXCLUSIVE MODE"):
+        trial.place(3)
+        wait_until(lambda: trial.waiting_for("relation"), 30, "a handler to wait")
+        trial.stage.kill("worker_inventory")
+
+
+def id_greater_than_last(trial: Trial) -> None:
+    """One transaction draws its position first and commits last."""
+    trial.start_product()
+    trial.stage.lab.query(SLOW_COMMIT)
+    slow = trial.wish()
+    with ThreadPoolExecutor(1) as customer:
+        with trial.holding(f"SELECT pg_advisory_lock({GATE})"):
+            placing = customer.submit(trial.shop.place, slow)
+            wait_until(lambda: trial.waiting_for("advisory"), 30, "the slow order to be about to commit")
+            trial.place(3)
+            wait_until(lambda: not trial.outbox(), 30, "the others to be published")
+        placing.result()
+
+
+# Deferred: it runs when the transaction commits, long after the statement drew its position.
+SLOW_COMMIT = f"""
+CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON orders_order DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+WHEN (NEW.customer_email = 'id-greater-than-last-0@shop.example') EXECUTE FUNCTION wait_at_the_gate()
+"""
+
+
+def no_confirms(trial: Trial) -> None:
+    """The broker stops in mid-breath, takes bytes but reads none, and is killed."""
+    trial.start_product(CHAOS_CONFIRM_TIMEOUT="2")
+    trial.stage.pause(BROKER)
+    trial.place(5)
+    if not trial.control:
+        wait_until(lambda: not trial.outbox(), 30, "the relay to believe that it published")
+    kill_and_restart_broker(trial)
+
+
+def reused_channel(trial: Trial) -> None:
+    """Confirms come late, then the broker stops again, takes one more message, and is killed."""
+    trial.start_product(CHAOS_CONFIRM_TIMEOUT="1")
+    trial.stage.pause(BROKER)
+    trial.place(3)
+    # The product then waits for a new connection instead of trying again on the old one.
+    late = 1 if trial.control else 2
+    wait_until(lambda: trial.stage.says(RELAY).count("relay.interrupted") >= late, 30, "confirms to be late")
+    trial.stage.resume(BROKER)
+    wait_until(lambda: not trial.outbox(), 30, "the late confirms")
+    trial.stage.pause(BROKER)
+    trial.place(1)
+    if not trial.control:
+        wait_until(lambda: not trial.outbox(), 30, "the relay to take a stale confirm for a new one")
+    kill_and_restart_broker(trial)
+
+
+def kill_and_restart_broker(trial: Trial) -> None:
+    trial.stage.kill(BROKER)
+    trial.stage.servers.restart(BROKER)
+
+
+def at_most_once(trial: Trial) -> None:
+    """A consumer's queue is missing at the moment when a delayed event comes back to it."""
+    rabbitmqctl("eval", SOON_AGAIN)
+    trial.start_product()
+    trial.stage.lab.query("INSERT INTO chaos_broken VALUES ('the trial')")
+    trial.place(2)
+    wait_until(lambda: trial.ready(*TEN_SECONDS) >= 4, 30, "the events to wait for their next attempt")
+    trial.stage.end("worker_chaos")
+    trial.stage.lab.broker.ask("DELETE", f"queues/{trial.stage.lab.name}/chaos.tally")
+    due = monotonic() + LONGEST_TEN_SECONDS
+    wait_until(lambda: monotonic() > due or not trial.ready(*TEN_SECONDS), 20, "their time to come")
+    trial.stage.lab.query("DELETE FROM chaos_broken")
+    trial.restart(RELAY)  # declares what is missing
+    trial.start("worker_chaos")
+
+
+# The broker keeps such a message and tries again; by default after three minutes.
+SOON_AGAIN = "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 3000)."
+LONGEST_TEN_SECONDS = 13.0
+TEN_SECONDS = ("orders.wait.8000ms", "orders.wait.10000ms", "orders.wait.12000ms")
+
+
+def unlocked_stock(trial: Trial) -> None:
+    """Two transactions have read the shelf before either has taken the last piece from it."""
+    trial.start_product(WORKER_PROCESSES="4")
+    with trial.holding("LOCK TABLE inventory_reservation IN ACCESS EXCLUSIVE MODE"):
+        trial.place(1, HOT)
+        wait_until(lambda: sessions_waiting(trial) == 1, 30, "the first to have read the shelf")
+        trial.place(1, HOT)
+        wait_until(lambda: sessions_waiting(trial) == 2, 30, "the second to be at the shelf")
+
+
+def sessions_waiting(trial: Trial) -> int:
+    return sum(trial.waiting_for(lock) for lock in ("relation", "tuple", "transactionid"))
+
+
+def mail_before_commit(trial: Trial) -> None:
+    """The sender dies when the mail server has taken the mail."""
+    trial.start_product(FAILPOINT="mail.after_send")
+    trial.place(1)
+    wait_until(kept_mails, 30, "the mail")
+    trial.restart("worker_notifications")
+
+
+TRIALS: dict[str, Callable[[Trial], None]] = {
+    "no-deduplication": no_deduplication,
+    "early-ack": early_ack,
+    "id-greater-than-last": id_greater_than_last,
+    "no-confirms": no_confirms,
+    "reused-channel": reused_channel,
+    "at-most-once-dead-lettering": at_most_once,
+    "unlocked-stock": unlocked_stock,
+    "mail-before-commit": mail_before_commit,
+}
+
+
+def run(stage: Stage, name: str, *, control: bool) -> Verdict:
+    """One trial in a laboratory of its own; what the checker says of it."""
+    forget_mails()
+    stage.enter("chaos_trial")
+    trial = Trial(stage, name, control)
+    try:
+        TRIALS[name](trial)
+        stage.await_staffed()
+        drained = effects.settle(stage.lab, DRAIN, quiet=CONTROL_QUIET if control else QUIET)
+        evidence = effects.gather(stage.lab, trial.shop, kept_mails(), TALLY)
+        verdict = Checker(trial.shop, evidence, contested=(HOT,)).check()
+    finally:
+        trial.shop.close()
+        stage.resume(BROKER)
+        stage.leave()
+    verdict.drained_after, verdict.faults = drained, 1
+    return verdict
+
+
+def main(wanted: str, *, control: bool, as_json: bool, say: Say) -> int:
+    """Run one trial or all; 0 if every breakage was caught, or every control came out clean."""
+    if wanted != "all" and not set(wanted.split(",")) <= set(TRIALS):
+        say(f"There is no breakage {wanted!r}. Known: {', '.join(TRIALS)}, and all.")
+        return 2
+    right = []
+    with Stage() as stage:
+        stage.template(STOCK)
+        for name in TRIALS if wanted == "all" else wanted.split(","):
+            began = monotonic()
+            verdict = run(stage, name, control=control)
+            caught = bool(verdict.lost or verdict.doubled or verdict.limbo)
+            right.append(caught is not control)
+            words = "caught" if caught else "not caught"
+            say(
+                f"{name:<28} {words:<11} lost {verdict.lost} doubled {verdict.doubled} limbo {verdict.limbo}"
+                f"  {monotonic() - began:5.1f} s  {next(iter(verdict.findings), '')}"
+            )
+            if as_json:
+                told = {"breakage": name, "control": control, "caught": caught, **asdict(verdict)}
+                print(json.dumps(told), flush=True)
+    return 0 if all(right) else 1

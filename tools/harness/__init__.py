@@ -1,0 +1,1 @@
+"""The product under trial: servers, a laboratory, processes, customers, and a checker of effects."""

@@ -1,0 +1,105 @@
+"""A place for the product to work in that is nobody else's, and gone afterwards."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from script._lib.local import ROOT
+from script._lib.process import Process
+from tools.harness.broker import Management
+
+
+class Laboratory:
+    """A database and a virtual host of one name on given servers, and the environment of who works there."""
+
+    def __init__(self, name: str, servers: Mapping[str, str], *, settings: str, logs: Path, **env: str) -> None:
+        """`servers` has their addresses: DATABASE_URL, BROKER_URL and MANAGEMENT_URL. It and `env` go to every
+        process."""
+        self.name, self.logs = name, logs
+        self.database_url = urlsplit(servers["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+        self.broker_url = urlsplit(servers["BROKER_URL"])._replace(path=f"/{name}").geturl()
+        self.broker = Management(servers["MANAGEMENT_URL"])
+        self._server_url = servers["DATABASE_URL"]
+        self.env = {
+            **os.environ,
+            **servers,
+            "DATABASE_URL": self.database_url,
+            "BROKER_URL": self.broker_url,
+            "DJANGO_SETTINGS_MODULE": settings,
+            "DEBUG": "off",
+            "HTTPS": "off",
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": "INFO",
+            "WORKER_PROCESSES": "2",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONWARNINGS": "ignore",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **env,
+        }
+
+    def create(self, *, template: str = "template1") -> None:
+        """Make it: the database as a copy of another, the virtual host empty."""
+        self.create_database(template)
+        self.broker.make_vhost(self.name, str(urlsplit(self.broker_url).username))
+
+    def create_database(self, template: str = "template1") -> None:
+        with psycopg.connect(self._server_url, autocommit=True) as server:
+            names = map(sql.Identifier, (self.name, template))
+            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+
+    def remove(self) -> None:
+        """Remove what there is of it."""
+        self.drop_database()
+        self.broker.remove_vhost(self.name)
+
+    def drop_database(self) -> None:
+        """Drop the database, if it is there, whoever of our own role is still connected.
+
+        `WITH (FORCE)` is for superusers: an ordinary role may not end the autovacuum worker that may be in it, and
+        fails.
+        """
+        with psycopg.connect(self._server_url, autocommit=True) as server:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = %s AND usename = current_user AND pid <> pg_backend_pid()",
+                [self.name],
+            )
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(self.name)))
+
+    def query(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query, over a connection of its own: it works while Django's is in a transaction, or lost."""
+        with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as own:
+            cursor = own.execute(statement, params)
+            return cursor.fetchall() if cursor.description else []
+
+    def process(self, name: str, command: str, **env: str) -> Process:
+        """A process that is to work here. What it says goes to a file of its name."""
+        return Process(name, command, self.env | env, self.logs / f"{name.replace(' ', '-')}.log")
+
+    def run(self, *arguments: str, text: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run Python here to its end, with this text on standard input."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.env | env,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            start_new_session=True,
+        )
+
+    def python(self, *arguments: str, text: str = "", expect: tuple[int, ...] = (0,)) -> str:
+        """The same; returns what it prints. Raises RuntimeError, with all that it said, on another exit code."""
+        done = self.run(*arguments, text=text)
+        if done.returncode not in expect:
+            raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
