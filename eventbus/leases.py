@@ -151,7 +151,8 @@ class LeasedDriver:
         if not rows:
             self._next_at.pop(run_id, None)
             return None
-        before, *columns = rows[0]
+        before, *found = rows[0]
+        columns: Sequence[Any] = found
         if run_id in self._in_doubt or before not in (self.name, ""):
             log.warning("replay.taken_up_again", replay_id=str(run_id), previous=before)
             self.settle_doubts(run_id)

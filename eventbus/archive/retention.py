@@ -25,7 +25,7 @@ Preparation = Callable[[datetime, UUID], object]
 preparations: list[Preparation] = []
 
 OUTBOX = "SELECT count(*) FROM outbox WHERE event_id >= %(start)s AND event_id < %(end)s"
-LETTERS = """
+DEAD_LETTERS = """
 SELECT count(*) FROM dead_letter
 WHERE event_id >= %(start)s AND event_id < %(end)s AND state IN ('open', 'replaying')
 """
@@ -101,7 +101,7 @@ def _check(start: datetime) -> Month:
     bounds = {"start": first_id_at(start), "end": first_id_at(month_start(start, 1))}
     found = {
         "events in the outbox: let the relay publish them": _count(OUTBOX, bounds),
-        "open dead letters: replay or discard them": _count(LETTERS, bounds),
+        "open dead letters: replay or discard them": _count(DEAD_LETTERS, bounds),
         "events that wait behind a dead letter: replay or discard that one": _count(WAITING, bounds),
     }
     return Month(start, _count(COUNT, bounds), [f"{number} {what}" for what, number in found.items() if number])

@@ -19,7 +19,7 @@ from eventbus.dead_letters.store import ingest
 log = structlog.get_logger(__name__)
 
 BATCH = 200
-#: A batch ends here too: letters may be megabytes, and what is not read yet waits in the socket.
+#: A batch ends here too: messages may be megabytes, and what is not read yet waits in the socket.
 BATCH_BYTES = 8_000_000
 #: Seconds for which a batch waits for more.
 LINGER = 0.05
@@ -39,14 +39,14 @@ class Ingester:
         self.stopping.set()
 
     def run(self) -> None:
-        """Store letters until stopped. Survives the loss of the broker and of the database."""
+        """Store dead letters until stopped. Survives the loss of the broker and of the database."""
         failures = 0
         while not self.stopping.is_set():
             try:
                 with connect(self.broker_url) as broker:
                     channel = self._subscribe(broker)
                     while not self.stopping.is_set():
-                        self._fill(broker)
+                        self._gather(broker)
                         self._store(channel)
                         failures = 0
             except INTERRUPTIONS as error:
@@ -59,7 +59,7 @@ class Ingester:
         self._waiting.clear()
         topology.declare(broker)
         channel = broker.channel()
-        # A letter is kept byte by byte: its author may have been wrong about the encoding.
+        # A message is kept byte by byte: its author may have been wrong about the encoding.
         channel.auto_decode = False
         channel.basic_qos(0, BATCH, False)
         for consumer in CONSUMERS.values():
@@ -70,11 +70,11 @@ class Ingester:
         properties = dict(message.properties)
         headers = properties.pop("application_headers", None) or {}
         body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-        letter = read_message(consumer, body, headers, properties, now=datetime.now(UTC))
-        self._waiting.append((message.delivery_tag, letter))
+        dead = read_message(consumer, body, headers, properties, now=datetime.now(UTC))
+        self._waiting.append((message.delivery_tag, dead))
 
-    def _fill(self, broker: Any) -> None:
-        """Wait for a letter, then a moment for more."""
+    def _gather(self, broker: Any) -> None:
+        """Wait for a message, then a moment for more."""
         deadline = monotonic() + 1
         while (left := deadline - monotonic()) > 0 and not self._is_full():
             try:
@@ -86,20 +86,20 @@ class Ingester:
         broker.heartbeat_check()
 
     def _is_full(self) -> bool:
-        return len(self._waiting) >= BATCH or sum(len(letter.body) for _, letter in self._waiting) > BATCH_BYTES
+        return len(self._waiting) >= BATCH or sum(len(message.body) for _, message in self._waiting) > BATCH_BYTES
 
     def _store(self, channel: Any) -> None:
         if not self._waiting:
             return
-        letters = [letter for _, letter in self._waiting]
+        messages = [message for _, message in self._waiting]
         try:
-            new = ingest(letters)
+            new = ingest(messages)
         except DataError:
-            new = sum(map(store_anyhow, letters))
+            new = sum(map(store_anyhow, messages))
         # All that came on this channel up to here is in the batch.
         channel.basic_ack(self._waiting[-1][0], multiple=True)
         self._waiting.clear()
-        log.info("dead_letters.stored", letters=len(letters), new=new)
+        log.info("dead_letters.stored", letters=len(messages), new=new)
 
     def _recover(self, error: Exception, failures: int) -> None:
         delay = backoff(failures)
@@ -108,21 +108,24 @@ class Ingester:
         self.stopping.wait(delay)
 
 
-def store_anyhow(letter: DeadMessage) -> int:
-    """Store one letter; if the database refuses something in it, without that: a letter is never the end of us."""
+def store_anyhow(message: DeadMessage) -> int:
+    """Store one message; if the database refuses something in it, without that: none may end the process."""
     try:
-        return ingest([letter])
+        return ingest([message])
     except DataError as error:
-        log.error("dead_letter.stripped", consumer=letter.consumer, error=str(error))
-        return ingest([stripped(letter, error)])
+        log.error("dead_letter.stripped", consumer=message.consumer, error=str(error))
+        return ingest([stripped(message, error)])
 
 
-def stripped(letter: DeadMessage, error: Exception) -> DeadMessage:
-    """The letter with its body, its ids and nothing else that anybody wrote."""
+def stripped(message: DeadMessage, error: Exception) -> DeadMessage:
+    """The message with its body, its ids and nothing else that anybody wrote."""
     return read_message(
-        letter.consumer,
-        letter.body,
-        {"x-dead-reason": letter.reason, "x-error-message": f"Its headers could not be stored: {type(error).__name__}"},
+        message.consumer,
+        message.body,
+        {
+            "x-dead-reason": message.reason,
+            "x-error-message": f"Its headers could not be stored: {type(error).__name__}",
+        },
         {},
         now=datetime.now(UTC),
     )

@@ -33,7 +33,7 @@ class ReplayOutcome(models.TextChoices):
 
 
 class DeadLetterGroup(models.Model):
-    """Letters that failed alike: same consumer, same error class, same place in the code."""
+    """Dead letters that failed alike: same consumer, same error class, same place in the code."""
 
     fingerprint = models.TextField(unique=True)
     consumer = models.TextField()
@@ -60,7 +60,7 @@ class DeadLetterGroup(models.Model):
 
 
 class DeadLetterHour(models.Model):
-    """How many letters of a group came in an hour. It outlives the letters."""
+    """How many dead letters of a group came in an hour. It outlives them."""
 
     group = models.ForeignKey(DeadLetterGroup, models.CASCADE, related_name="hours", db_index=False)
     hour = models.DateTimeField()
@@ -140,11 +140,11 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Letter {self.pk} of {self.consumer}"
+        return f"Dead letter {self.pk} of {self.consumer}"
 
 
 class DeadLetterEdit(models.Model):
-    """An edited payload that a person sent in a letter's place. The letter's own body stays as it came."""
+    """An edited payload that a person sent in a dead letter's place. Its own body stays as it came."""
 
     letter = models.ForeignKey(DeadLetter, models.CASCADE, related_name="edits")
     body = models.BinaryField(help_text="Encrypted.")
@@ -157,11 +157,11 @@ class DeadLetterEdit(models.Model):
         ordering = ["id"]
 
     def __str__(self) -> str:
-        return f"Edit of letter {self.letter_id} by {self.edited_by}"
+        return f"Edit of dead letter {self.letter_id} by {self.edited_by}"
 
 
 class DeadLetterReplay(models.Model):
-    """A run that sends a frozen set of letters back to their consumers: one, then ten, then the rest.
+    """A run that sends a frozen set of dead letters back to their consumers: one, then ten, then the rest.
 
     Whoever holds the lease drives it; a driver that died lets it run out, and the next one goes on.
     """
@@ -193,7 +193,7 @@ class DeadLetterReplay(models.Model):
 
 
 class DeadLetterReplayItem(models.Model):
-    """A letter in a replay."""
+    """A dead letter in a replay."""
 
     replay = models.ForeignKey(DeadLetterReplay, models.CASCADE, related_name="items", db_index=False)
     letter = models.ForeignKey(DeadLetter, models.CASCADE, related_name="replays")

@@ -67,7 +67,7 @@ def discard(selection: Selection, *, reason: str, by: str, limit: int | None = N
 
 def _discard(ids: list[int], reason: str, by: str) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
-        # A handler that is about to finish one has its inbox row locked and wants the dead letter's: here in that order.
+        # A handler that finishes one has its inbox row locked and wants the dead letter's: the same order here.
         letters = DeadLetter.objects.filter(UNSETTLED, pk__in=ids)
         known = letters.exclude(event_id=None).order_by("event_id", "consumer").values_list("event_id", "consumer")
         cursor.execute(LOCK_INBOX, [[str(event) for event, _ in known], [consumer for _, consumer in known]])

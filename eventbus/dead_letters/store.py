@@ -1,4 +1,4 @@
-"""Letters on their way into the table: a batch in one transaction, and each letter once however often it comes."""
+"""Dead letters on their way into the table: a batch in one transaction, and each once however often it comes."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -88,7 +88,8 @@ ON CONFLICT (consumer, body_hash) WHERE state IN ('open', 'replaying') DO UPDATE
     {NEWEST_FAILURE.format(new="EXCLUDED", known="known")}
 RETURNING id
 """
-# The event may have been handled by another delivery by the time its letter is read.
+# The event may have been handled by another delivery by the time its dead letter is stored. If it is handled later, the
+# trigger on the inbox does the same: see `eventbus.dead_letters`.
 HEAL = """
 UPDATE dead_letter d SET state = 'replayed', settled_at = now(), settled_by = 'another delivery'
 FROM processed_event p
@@ -97,16 +98,16 @@ WHERE d.id = ANY(%s) AND d.state = 'open' AND d.reason <> ALL(%s)
 """
 
 
-def ingest(letters: Sequence[DeadMessage]) -> int:
-    """Store letters, all or none; returns how many were not known before.
+def ingest(messages: Sequence[DeadMessage]) -> int:
+    """Store what came from the dead-letter queues, all or none; returns how many were not known before.
 
-    A letter comes twice when something died between a publish and an acknowledgement; it is stored once.
+    A message comes twice when something died between a publish and an acknowledgement; it is stored once.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(SORT, [_json(_keys(letters))])
+        cursor.execute(SORT, [_json(_keys(messages))])
         kinds = dict(cursor.fetchall())
-        new = _fold((each.consumer, each.body_hash, each) for n, each in enumerate(letters) if kinds[n] == "new")
-        again = _fold((each.letter_id, None, each) for n, each in enumerate(letters) if kinds[n] == "again")
+        new = _fold((each.consumer, each.body_hash, each) for n, each in enumerate(messages) if kinds[n] == "new")
+        again = _fold((each.letter_id, None, each) for n, each in enumerate(messages) if kinds[n] == "again")
         if not new and not again:
             return 0
         cursor.execute(NOTE_DEAD, [_json([*new, *again]), UNREAD_REASONS])
@@ -139,30 +140,30 @@ def _group(cursor: Any, rows: list[dict[str, Any]]) -> None:
     cursor.execute(HOURS, [_json(rows)])
 
 
-def _fold(letters: Iterable[tuple[Any, Any, DeadMessage]]) -> list[dict[str, Any]]:
-    """One row for all letters with the same key, with the newest of their failures."""
+def _fold(messages: Iterable[tuple[Any, Any, DeadMessage]]) -> list[dict[str, Any]]:
+    """One row for all messages with the same key, with the newest of their failures."""
     rows: dict[Any, dict[str, Any]] = {}
     times: dict[Any, set[datetime]] = {}
-    for *parts, letter in sorted(letters, key=lambda keyed: keyed[2].failed_at):
+    for *parts, message in sorted(messages, key=lambda keyed: keyed[2].failed_at):
         key = tuple(parts)
-        times.setdefault(key, set()).add(letter.failed_at)
-        rows[key] = _row(letter) | {"arrivals": len(times[key])}
+        times.setdefault(key, set()).add(message.failed_at)
+        rows[key] = _row(message) | {"arrivals": len(times[key])}
     for row in rows.values():
         row["body"] = b64encode(encrypt(row["body"])).decode()
     return list(rows.values())
 
 
-def _keys(letters: Iterable[DeadMessage]) -> list[dict[str, Any]]:
-    return [_row(letter) | {"body": "", "index": index} for index, letter in enumerate(letters)]
+def _keys(messages: Iterable[DeadMessage]) -> list[dict[str, Any]]:
+    return [_row(message) | {"body": "", "index": index} for index, message in enumerate(messages)]
 
 
-def _row(letter: DeadMessage) -> dict[str, Any]:
-    place = letter.code_place or f"({letter.reason})"
+def _row(message: DeadMessage) -> dict[str, Any]:
+    place = message.code_place or f"({message.reason})"
     return {
-        **asdict(letter),
-        "body_hash": letter.body_hash.hex(),
+        **asdict(message),
+        "body_hash": message.body_hash.hex(),
         "place": place,
-        "fingerprint": fingerprint(letter.consumer, letter.error_class, place),
+        "fingerprint": fingerprint(message.consumer, message.error_class, place),
         # From when it is stored: a letter that waited long in its queue is not dropped for that.
         "drop_at": datetime.now(UTC) + timedelta(days=bus_settings.DEAD_LETTER_DAYS),
     }

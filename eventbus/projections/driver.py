@@ -1,4 +1,4 @@
-"""A rebuild from its beginning to its end: fill a copy, catch up, pause the consumer, let the tables change places.
+"""A rebuild from beginning to end: fill shadow tables, catch up, pause the consumer, let the tables change places.
 
 Whatever dies, the next call goes on behind the last commit; and until the exchange commits, nobody else sees anything.
 """
@@ -20,7 +20,7 @@ from eventbus.errors import EventbusError
 from eventbus.failpoints import failpoint
 from eventbus.ids import first_id_at
 from eventbus.projections.comparing import Differences, compare
-from eventbus.projections.feeding import Progress, look_through, take_rest
+from eventbus.projections.feeding import Progress, pass_over_archive, take_rest
 from eventbus.projections.reading import notes_of
 from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables, old_tables, rebuilt_tables
 from eventbus.projections.tables import exchange, execute
@@ -35,8 +35,8 @@ TRIES = 8
 #: Seconds for which readers may queue behind the exchange.
 TABLE_PATIENCE = 1
 
-# What the copy has and the inbox has not will be a duplicate if it is ever delivered; dead letters among it are healed.
-# The tables that go lack just these.
+# What the shadow tables have and the inbox has not will be a duplicate if it is ever delivered; dead letters among it
+# are healed. The tables that go lack just these.
 _SETTLE = """
 WITH new AS (
     INSERT INTO processed_event AS known (event_id, consumer)
@@ -80,90 +80,90 @@ def only_one(consumer: Consumer) -> Iterator[None]:
 
 
 def begin(consumer: Consumer) -> tuple[ShadowTables, bool]:
-    """The copy to go on with, and whether it is new. One that other code began is thrown away."""
-    copy = rebuilt_tables(consumer)
-    if copy.exists and copy.is_current():
-        return copy, False
+    """The shadow tables to go on with, and whether they are new. Those that other code began are thrown away."""
+    shadow = rebuilt_tables(consumer)
+    if shadow.exists and shadow.is_current():
+        return shadow, False
     with transaction.atomic():
-        copy.drop()
-        copy.create()
-    return copy, True
+        shadow.drop()
+        shadow.create()
+    return shadow, True
 
 
-def catch_up(copy: ShadowTables, progress: Progress) -> None:
+def catch_up(shadow: ShadowTables, progress: Progress) -> None:
     """Take in what the archive has, until little is left. Raises HandlerFailed and RebuildRefused."""
-    while look_through(copy, progress) > LITTLE:
+    while pass_over_archive(shadow, progress) > LITTLE:
         pass
-    execute(*(f"ANALYZE {quoted(copy.schema, table)}" for table in copy.consumer.tables))
+    execute(*(f"ANALYZE {quoted(shadow.schema, table)}" for table in shadow.consumer.tables))
 
 
-def swap(copy: ShadowTables, progress: Progress) -> Exchanged:
-    """Put the copy's tables in the place of the live ones, which are kept in `old_…`.
+def swap(shadow: ShadowTables, progress: Progress) -> Exchanged:
+    """Put the shadow tables in the place of the live ones, which are kept in `old_…`.
 
     Raises ProjectionBusy with nothing done.
     """
 
     def attempt(patience: int) -> Exchanged:
-        catch_up(copy, progress)
-        return _exchange(copy, patience)
+        catch_up(shadow, progress)
+        return _exchange(shadow, patience)
 
-    done = _patiently(copy.consumer, attempt)
+    done = _patiently(shadow.consumer, attempt)
     failpoint("rebuild.after_swap")
     return done
 
 
-def differences(copy: ShadowTables, show: int, progress: Progress) -> list[Differences]:
-    """Compare the live tables with the copy, both as of one moment. Raises ProjectionBusy."""
+def differences(shadow: ShadowTables, show: int, progress: Progress) -> list[Differences]:
+    """Compare the live tables with the shadow tables, both as of one moment. Raises ProjectionBusy."""
 
     def attempt(patience: int) -> list[Differences]:
-        catch_up(copy, progress)
+        catch_up(shadow, progress)
         with ExitStack() as until_both_are_seen:
-            until_both_are_seen.enter_context(pause.paused(copy.consumer.name, patience))
+            until_both_are_seen.enter_context(pause.paused(shadow.consumer.name, patience))
             with transaction.atomic():
-                take_rest(copy, _sure_until(copy))
+                take_rest(shadow, _sure_until(shadow))
             with transaction.atomic():
                 execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT 1")
                 # The snapshot stays as it is: the consumer may go on.
                 until_both_are_seen.close()
-                return compare(copy, show)
+                return compare(shadow, show)
 
-    return _patiently(copy.consumer, attempt)
+    return _patiently(shadow.consumer, attempt)
 
 
 def way_back(consumer: Consumer) -> ShadowTables:
     """The tables that the last exchange replaced. Raises RebuildRefused where there are none that fit."""
-    copy = old_tables(consumer)
-    if not copy.exists:
+    shadow = old_tables(consumer)
+    if not shadow.exists:
         raise RebuildRefused(
-            f"There is no way back: {copy.schema} does not exist. A rebuild makes it, --drop-old removes it."
+            f"There is no way back: {shadow.schema} does not exist. A rebuild makes it, --drop-old removes it."
         )
-    if not copy.fits():
-        raise RebuildRefused(f"There is no way back: the tables have other columns now than those in {copy.schema}.")
-    return copy
+    if not shadow.fits():
+        raise RebuildRefused(f"There is no way back: the tables have other columns now than those in {shadow.schema}.")
+    return shadow
 
 
-def _exchange(copy: ShadowTables, patience: int) -> Exchanged:
+def _exchange(shadow: ShadowTables, patience: int) -> Exchanged:
     with transaction.atomic():
-        pause.pause_until_commit(copy.consumer.name, patience)
+        pause.pause_until_commit(shadow.consumer.name, patience)
         began = monotonic()
-        take_rest(copy, _sure_until(copy))
+        take_rest(shadow, _sure_until(shadow))
         with connection.cursor() as cursor:
-            cursor.execute(_SETTLE.format(**notes_of(copy)), [copy.consumer.name])
+            cursor.execute(_SETTLE.format(**notes_of(shadow)), [shadow.consumer.name])
             settled = cursor.rowcount
-        execute(*(statement.format(**notes_of(copy)) for statement in _START_OVER))
+        execute(*(statement.format(**notes_of(shadow)) for statement in _START_OVER))
         # Last, so that readers wait for nothing but the exchange itself.
         execute(f"SET LOCAL lock_timeout = '{TABLE_PATIENCE}s'")
-        exchange(copy.live, copy.schema, copy.consumer.tables)
-        old = old_tables(copy.consumer)
-        if copy != old:
+        exchange(shadow.live, shadow.schema, shadow.consumer.tables)
+        old = old_tables(shadow.consumer)
+        if shadow != old:
             old.drop()
-            execute(f"ALTER SCHEMA {quoted(copy.schema)} RENAME TO {quoted(old.schema)}")
+            execute(f"ALTER SCHEMA {quoted(shadow.schema)} RENAME TO {quoted(old.schema)}")
         failpoint("rebuild.before_swap")
     return Exchanged(settled, monotonic() - began)
 
 
-def _sure_until(copy: ShadowTables) -> UUID:
-    ((moment,),) = fetch(f"SELECT sure_until FROM {copy.notes('state')}")
+def _sure_until(shadow: ShadowTables) -> UUID:
+    ((moment,),) = fetch(f"SELECT sure_until FROM {shadow.notes('state')}")
     return first_id_at(moment)
 
 

@@ -1,4 +1,4 @@
-"""Taking events into a copy with the consumer's own handler, in transactions that also note which they were."""
+"""Taking events into shadow tables with the consumer's own handler, in transactions that also note which they were."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = greatest(kno
 """
 # What was committed with an older id has been seen: ids are stamped inside transactions, and none is open for longer.
 # Ten minutes more are for clocks that differ, and for those whose transactions we may not see.
-_BEGIN_LOOK = """
+_BEGIN = """
 UPDATE {state} SET after_id = %s, sure_until = least(now(), (
     SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database())) - interval '10 minutes'
 """
@@ -47,7 +47,7 @@ SELECT relid::regclass::text, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xac
 WHERE schemaname <> %s AND n_tup_ins + n_tup_upd + n_tup_del > 0
 """
 
-#: Told after each commit how many more events are in.
+#: Called after each commit with how many more events are in.
 Progress = Callable[[int], None]
 
 
@@ -55,22 +55,22 @@ class HandlerFailed(EventbusError):
     """The handler can't take an event of the archive; the message names it and the error."""
 
 
-def look_through(copy: ShadowTables, progress: Progress) -> int:
-    """Take in all that the archive has and the copy lacks, each window a commit; returns how many that were.
+def pass_over_archive(shadow: ShadowTables, progress: Progress) -> int:
+    """Take in all that the archive has and the shadow tables lack, each window a commit; returns how many it was.
 
-    A look that was interrupted goes on where it was. Raises HandlerFailed and RebuildRefused.
+    A pass that was interrupted goes on where it was. Raises HandlerFailed and RebuildRefused.
     """
-    ((after, sure_until),) = fetch(_named(copy, "SELECT after_id, sure_until FROM {state}"))
+    ((after, sure_until),) = fetch(_named(shadow, "SELECT after_id, sure_until FROM {state}"))
     if sure_until is None or after == FROM_THE_START:
-        fetch(_named(copy, _BEGIN_LOOK), [FROM_THE_START])
+        fetch(_named(shadow, _BEGIN), [FROM_THE_START])
     taken = 0
     while True:
         with _without_collector(), transaction.atomic():
-            window = next_window(copy, ARCHIVE, {"after": after, "limit": WINDOW})
+            window = next_window(shadow, ARCHIVE, {"after": after, "limit": WINDOW})
             after = window.last if window else FROM_THE_START
             if window:
-                take_in(copy, window)
-            fetch(_named(copy, "UPDATE {state} SET after_id = %s"), [after])
+                take_in(shadow, window)
+            fetch(_named(shadow, "UPDATE {state} SET after_id = %s"), [after])
             failpoint("rebuild.in_window")
         failpoint("rebuild.after_window")
         if window is None:
@@ -91,35 +91,38 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def take_rest(copy: ShadowTables, after: UUID) -> None:
+def take_rest(shadow: ShadowTables, after: UUID) -> None:
     """Take in what came behind `after`, or was left out and is due now, inside the caller's transaction."""
-    ids = missing(copy, after)
+    ids = missing(shadow, after)
     for start in range(0, len(ids), WINDOW):
-        if window := next_window(copy, NAMED, {"ids": ids[start : start + WINDOW]}):
-            take_in(copy, window)
+        if window := next_window(shadow, NAMED, {"ids": ids[start : start + WINDOW]}):
+            take_in(shadow, window)
     behind = FROM_THE_START
-    while window := next_window(copy, LEFT_OUT, {"after": behind, "limit": WINDOW}):
-        take_in(copy, window)
+    while window := next_window(shadow, LEFT_OUT, {"after": behind, "limit": WINDOW}):
+        take_in(shadow, window)
         behind = window.last
 
 
-def take_in(copy: ShadowTables, window: Window) -> None:
-    """Let the handler fill the copy with what is due, and note all. Raises HandlerFailed and RebuildRefused."""
+def take_in(shadow: ShadowTables, window: Window) -> None:
+    """Let the handler write what is due into the shadow tables, and note all.
+
+    Raises HandlerFailed and RebuildRefused.
+    """
     if window.due:
-        _handle(copy, window.due)
+        _handle(shadow, window.due)
         envelopes = [event.envelope for event in window.due]
-        fetch(_named(copy, _APPLIED), [[envelope.event_id for envelope in envelopes], window.done])
-        if copy.consumer.ordered:
+        fetch(_named(shadow, _APPLIED), [[envelope.event_id for envelope in envelopes], window.done])
+        if shadow.consumer.ordered:
             columns = zip(*((each.aggregate_type, each.aggregate_id, each.sequence) for each in envelopes), strict=True)
-            fetch(_named(copy, _POSITIONS), [list(column) for column in columns])
+            fetch(_named(shadow, _POSITIONS), [list(column) for column in columns])
     if window.left_out:
-        fetch(_named(copy, _LEFT_OUT), [window.left_out])
+        fetch(_named(shadow, _LEFT_OUT), [window.left_out])
 
 
-def _handle(copy: ShadowTables, events: list[Event]) -> None:
-    consumer = copy.consumer
-    before = dict(fetch(_WRITES, [copy.schema]))
-    with copy.in_sight(), publishing_refused(f"{consumer.name} is rebuilt: it may change its own tables only."):
+def _handle(shadow: ShadowTables, events: list[Event]) -> None:
+    consumer = shadow.consumer
+    before = dict(fetch(_WRITES, [shadow.schema]))
+    with shadow.in_sight(), publishing_refused(f"{consumer.name} is rebuilt: it may change its own tables only."):
         for part in [events] if consumer.batched else [[event] for event in events]:
             try:
                 inbox.handle(consumer, part)
@@ -129,7 +132,7 @@ def _handle(copy: ShadowTables, events: list[Event]) -> None:
                 raise HandlerFailed(
                     f"{consumer.name} fails at {_name(part)}: {type(error).__name__}: {error}"
                 ) from error
-    elsewhere = [table for table, writes in fetch(_WRITES, [copy.schema]) if writes != before.get(table, 0)]
+    elsewhere = [table for table, writes in fetch(_WRITES, [shadow.schema]) if writes != before.get(table, 0)]
     if elsewhere:
         raise RebuildRefused(
             f"{consumer.name} also writes to {', '.join(elsewhere)}, and a rebuild would do that again. Name in "
@@ -145,5 +148,5 @@ def _name(events: list[Event]) -> str:
     return f"one of the {len(events)} events from {first.envelope.event_id} to {last.envelope.event_id}"
 
 
-def _named(copy: ShadowTables, statement: str) -> str:
-    return statement.format(**notes_of(copy))
+def _named(shadow: ShadowTables, statement: str) -> str:
+    return statement.format(**notes_of(shadow))

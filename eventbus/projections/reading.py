@@ -1,8 +1,8 @@
-"""What of the archive a copy lacks, window by window.
+"""What of the archive the shadow tables lack, window by window.
 
 An event is due where the consumer has handled it, and where it was there before the consumer listened. What is on its
-way to the consumer is left to its delivery, a dead letter to its replay: so a copy holds what the live tables should
-hold at the same moment.
+way to the consumer is left to its delivery, a dead letter to its replay: so the shadow tables have what the live
+tables should have at the same moment.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ FROM (
     WHERE NOT e.is_other OR e.is_last OFFSET 0
 ) c ORDER BY {{order}}
 """
-#: Where a window comes from: the archive, events that are named, or what the last look had to leave out.
+#: Where a window comes from: the archive, events that are named, or what the last pass had to leave out.
 ARCHIVE = "FROM event e WHERE e.id > %(after)s AND e.type = ANY(%(types)s) ORDER BY e.id LIMIT %(limit)s"
 NAMED = "FROM event e WHERE e.id = ANY(%(ids)s::uuid[]) ORDER BY e.id"
 LEFT_OUT = """
@@ -74,36 +74,36 @@ class Window:
     left_out: list[UUID] = field(default_factory=list)
 
 
-def missing(copy: ShadowTables, after: UUID) -> list[UUID]:
-    """The ids behind `after` of what the copy lacks, due or not: one pass over them, far quicker than windows."""
+def missing(shadow: ShadowTables, after: UUID) -> list[UUID]:
+    """The ids behind `after` of what the shadow tables lack, due or not: quicker than by windows."""
     return [
         event_id
-        for (event_id,) in fetch(_MISSING.format(**notes_of(copy)), {"after": after, **subscribed(copy.consumer)})
+        for (event_id,) in fetch(_MISSING.format(**notes_of(shadow)), {"after": after, **subscribed(shadow.consumer)})
     ]
 
 
-def next_window(copy: ShadowTables, source: str, params: dict[str, Any]) -> Window | None:
-    """What the copy lacks of the events that the source has for these parameters; None where it has none.
+def next_window(shadow: ShadowTables, source: str, params: dict[str, Any]) -> Window | None:
+    """What the shadow tables lack of the events that the source has for these parameters; None where it has none.
 
     For an ordered consumer also what is earlier in their aggregates. Raises InvalidEvent where no contract reads one.
     """
-    window = _read(copy, source, "c.id", params)
-    if window is None or not copy.consumer.ordered or not window.due:
+    window = _read(shadow, source, "c.id", params)
+    if window is None or not shadow.consumer.ordered or not window.due:
         return window
     upto: dict[tuple[str, str], int] = {}
     for event in window.due:
         key = event.envelope.aggregate_type, event.envelope.aggregate_id
         upto[key] = max(upto.get(key, 0), event.envelope.sequence)
     aggregates = {"kinds": [k for k, _ in upto], "aggregates": [k for _, k in upto], "upto": list(upto.values())}
-    ordered = _read(copy, _UP_TO, "c.aggregate_type, c.aggregate_id, c.sequence", aggregates)
+    ordered = _read(shadow, _UP_TO, "c.aggregate_type, c.aggregate_id, c.sequence", aggregates)
     assert ordered is not None
     return Window(window.last, ordered.due, ordered.done, window.left_out)
 
 
-def _read(copy: ShadowTables, source: str, order: str, params: dict[str, Any]) -> Window | None:
-    notes = notes_of(copy)
+def _read(shadow: ShadowTables, source: str, order: str, params: dict[str, Any]) -> Window | None:
+    notes = notes_of(shadow)
     statement = _READ.format(source=source.format(**notes), order=order, applied=notes["applied"])
-    found = fetch(statement, {**params, **subscribed(copy.consumer)})
+    found = fetch(statement, {**params, **subscribed(shadow.consumer)})
     if not found:
         return None
     window = Window(found[-1][0])
@@ -127,19 +127,19 @@ def subscribed(consumer: Consumer) -> dict[str, Any]:
     }
 
 
-def notes_of(copy: ShadowTables) -> dict[str, str]:
+def notes_of(shadow: ShadowTables) -> dict[str, str]:
     """The tables of notes, by the names that the statements here use."""
-    return {name: copy.notes(name) for name in ("applied", "left_out", "position", "state")}
+    return {name: shadow.notes(name) for name in ("applied", "left_out", "position", "state")}
 
 
-def remaining(copy: ShadowTables) -> int:
-    """How many of the consumer's events the archive has and the copy lacks, due or not."""
-    statement = f"SELECT count(*) - (SELECT applied FROM {copy.notes('state')}) FROM event e WHERE {IS_MINE}"
-    ((found,),) = fetch(statement, subscribed(copy.consumer))
+def remaining(shadow: ShadowTables) -> int:
+    """How many of the consumer's events the archive has and the shadow tables lack, due or not."""
+    statement = f"SELECT count(*) - (SELECT applied FROM {shadow.notes('state')}) FROM event e WHERE {IS_MINE}"
+    ((found,),) = fetch(statement, subscribed(shadow.consumer))
     return int(found)
 
 
-def counts(copy: ShadowTables) -> Iterator[tuple[str, int]]:
+def counts(shadow: ShadowTables) -> Iterator[tuple[str, int]]:
     """How many of the consumer's events the archive has, by what the consumer made of them: handled and older ones
     are due."""
     statement = f"""
@@ -147,4 +147,4 @@ def counts(copy: ShadowTables) -> Iterator[tuple[str, int]]:
                     ELSE coalesce(c.outcome, 'on its way') END, count(*)
         FROM ({CANDIDATES} FROM event e WHERE {IS_MINE}) c GROUP BY 1 ORDER BY 2 DESC
     """
-    yield from fetch(statement, subscribed(copy.consumer))
+    yield from fetch(statement, subscribed(shadow.consumer))

@@ -1,6 +1,6 @@
 """A second set of a projection's tables, in a schema of its own, with notes of what they contain.
 
-The same handler fills it: inside `in_sight` its unqualified table names mean the copy.
+The same handler fills it: inside `in_sight` its unqualified table names mean the shadow tables.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from eventbus.projections.tables import columns, create_like, execute, oid, stay
 #: What PostgreSQL cuts a name at, less what `exchange` appends.
 LONGEST_NAME = 58
 
-# `done`: whether the consumer's inbox had the event as done when the copy took it in. `left_out`: events that the last
-# look at the archive found not due. `sure_until`: whatever was committed with an older id, that look has seen.
+# `done`: whether the consumer's inbox had the event as done when these tables took it in. `left_out`: events that the
+# last pass over the archive found not due. `sure_until`: whatever was committed with an older id, that pass has seen.
 _NOTES = """
 CREATE TABLE {schema}.rebuild_applied (event_id uuid PRIMARY KEY, done boolean NOT NULL);
 CREATE TABLE {schema}.rebuild_left_out (event_id uuid PRIMARY KEY);
@@ -55,7 +55,7 @@ class ShadowTables:
         return bool(found)
 
     def create(self) -> None:
-        """Make it, empty. Raises RebuildRefused where the live tables have what a copy could not take over."""
+        """Make it, empty. Raises RebuildRefused where the live tables have what a shadow could not take over."""
         lost = stays_behind(self.live, self.consumer.tables)
         if lost:
             raise RebuildRefused(
@@ -79,7 +79,7 @@ class ShadowTables:
 
     @contextmanager
     def in_sight(self) -> Iterator[None]:
-        """Inside, unqualified table names mean the copy's tables. Call it inside a transaction."""
+        """Inside, unqualified table names mean the shadow tables. Call it inside a transaction."""
         ((before,),) = fetch("SELECT current_setting('search_path')")
         fetch("SELECT set_config('search_path', %s, true)", [f"{quoted(self.schema)}, {before}"])
         yield
@@ -129,7 +129,7 @@ def old_tables(consumer: Consumer) -> ShadowTables:
 def _shadow(consumer: Consumer, kind: str) -> ShadowTables:
     if not consumer.tables:
         raise RebuildRefused(
-            f"{consumer.name} is no projection: declare consumer(…, tables=[Model…]) with the tables that hold "
+            f"{consumer.name} is not a projection: declare consumer(…, tables=[Model…]) with the tables that hold "
             "nothing but what its handler makes of its events."
         )
     schema = f"{kind}_{consumer.name.replace('.', '_')}"

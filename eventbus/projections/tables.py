@@ -9,7 +9,7 @@ from eventbus.db.sql import fetch, quoted
 # What `CREATE TABLE … LIKE` leaves behind, and what would go on pointing to the table that was moved away.
 _STAYS_BEHIND = """
 WITH t AS (SELECT oid, relname, relkind, relispartition FROM pg_class WHERE oid = ANY(%s::oid[]))
-SELECT t.relname, 'it is no plain table' FROM t
+SELECT t.relname, 'it is not a plain table' FROM t
 WHERE t.relkind <> 'r' OR t.relispartition OR EXISTS (SELECT FROM pg_inherits WHERE t.oid IN (inhrelid, inhparent))
 UNION ALL
 SELECT t.relname, 'the foreign key ' || c.conname FROM t JOIN pg_constraint c ON t.oid IN (c.conrelid, c.confrelid)
@@ -79,7 +79,7 @@ def oid(schema: str, table: str) -> int | None:
 
 
 def stays_behind(schema: str, tables: Sequence[str]) -> list[str]:
-    """What about these tables a copy can't take over, one line each."""
+    """What about these tables a shadow can't take over, one line each."""
     found = fetch(_STAYS_BEHIND, [[oid(schema, table) for table in tables]])
     return [f"{table}: {what}" for table, what in found]
 
@@ -106,7 +106,7 @@ def exchange(one: str, other: str, tables: Sequence[str]) -> None:
     Raises OperationalError where somebody uses them longer than `lock_timeout`.
     """
     between = f"{other}_swap"
-    # All at once and in one order: nobody waits for one table while he holds another.
+    # All at once and in one order: nobody waits for one table while holding another.
     both = ", ".join(quoted(schema, table) for table in sorted(tables) for schema in (one, other))
     execute(f"LOCK TABLE {both} IN ACCESS EXCLUSIVE MODE", f"CREATE SCHEMA {quoted(between)}")
     for table in tables:

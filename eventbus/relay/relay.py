@@ -50,7 +50,7 @@ FROM claimed c JOIN event e ON e.id = c.event_id
 WHERE c.aggregate_id NOT IN (SELECT aggregate_id FROM elsewhere)
 ORDER BY c.position
 """
-# One relay at a time tries a key, so that the rows it doesn't see are none that another has.
+# One relay at a time tries a key, so that no row it doesn't see is one that another has.
 LOCK_KEY = f"SELECT pg_try_advisory_xact_lock({AdvisoryLock.BLOCKED_KEY}, hashtext(%s))"
 CLAIM_BLOCKED = f"""
 SELECT o.position, {WIRE_COLUMNS}, NULL

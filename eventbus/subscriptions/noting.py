@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A second process that does the same waits for the first one's commit, and then finds nothing new. What came before now
-# is no backlog of the consumer: it comes little by little, and the search for its oldest event leaves it out.
+# is not a backlog of the consumer: it comes little by little, and the search for its oldest event leaves it out.
 SUBSCRIBE = """
 INSERT INTO subscription (consumer, routing_key, since, watermark)
 SELECT %s, key, %s, now() FROM unnest(%s::text[]) AS t(key) ORDER BY key

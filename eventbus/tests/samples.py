@@ -30,7 +30,7 @@ class ParcelTracked(Event, type="parcel.tracked", version="1.0", aggregate="parc
 
 
 class ParcelWeighed(Event, type="parcel.weighed", version="1.0", aggregate="parcel_id", internal=True):
-    """Part of the parcel's own history: nobody else is told."""
+    """Part of the parcel's own history: it is sent to nobody."""
 
     parcel_id: str
 

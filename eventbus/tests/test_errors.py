@@ -7,8 +7,7 @@ from importlib import import_module
 import eventbus
 from eventbus.errors import EventbusError
 
-#: `api_tools` serves the apps' HTTP, and its errors are REST framework's.
-NOT_THE_BUS = {"tests", "migrations", "conftest", "api_tools"}
+NOT_THE_BUS = {"tests", "migrations", "conftest"}
 
 
 def errors() -> Iterator[type[BaseException]]:

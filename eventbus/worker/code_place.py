@@ -18,7 +18,7 @@ def place_of(error: Exception) -> str:
     frames = [(path, frame.name) for frame in traceback.extract_tb(error.__traceback__) if (path := _own(frame))]
     chosen = [frame for frame in frames if not frame[0].startswith(ENGINE)] or frames
     place = ":".join(chosen[-1]) if chosen else ""
-    # All that can't be read fails in the same few lines: the reason tells them apart.
+    # All that can't be read fails in the same few lines: they differ by the reason.
     reason = getattr(error, "reason", None)
     return f"{place} ({reason})" if reason else place
 

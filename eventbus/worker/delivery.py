@@ -51,12 +51,12 @@ class Delivery:
 
     @property
     def may_retry(self) -> bool:
-        """Whether a failure may come again. The first letters of a replay may not: they are to tell at once."""
+        """Whether a failure may come again. The first of a replay may not: they show at once whether the fix works."""
         return "x-single-try" not in self.headers
 
 
 def parse_attempts(value: Any) -> list[dict[str, Any]]:
-    """The header's list of attempts; nothing where it is none. Anyone can write the header."""
+    """The header's list of attempts; empty where it is not one. Anyone can write the header."""
     try:
         found = json.loads(value)
     except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,9 @@
-"""Exactly one effect per (consumer, event): the inbox row and the effects commit together."""
+"""Exactly one effect per (consumer, event): the inbox row and the effects commit together.
+
+A trigger watches these rows (`heal_dead_letter`, in the first migration). Where one turns from anything else to done,
+be it by a retry, a replay or a later delivery, it settles in the same transaction what `eventbus.dead_letters` has of
+that consumer and event: the dead letter becomes replayed, and so does its item in a replay. No code here does that.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -79,7 +79,7 @@ class Run:
     def __init__(self, consumer: Consumer, messages: Sequence[Any], *, put_back: bool) -> None:
         self.messages = messages
         self.failure: Settled | None = None
-        # Another program may have left the message id out; the delivery tag tells its messages apart.
+        # Another program may have left the message id out; its messages differ by the delivery tag.
         event_ids = [str(m.properties.get("message_id") or f"delivery {m.delivery_tag}") for m in messages]
         task_id = str(uuid5(NAMESPACE_URL, f"{consumer.name} {' '.join(event_ids)}"))
         label = event_ids[0] if len(messages) == 1 else f"{len(messages)} events from {event_ids[0]}"

@@ -94,7 +94,7 @@ def arrange(arrivals: Sequence[Event], backlog: Sequence[tuple[Event, str]]) -> 
             waiting.append(envelope.event_id)
         elif outcome not in ("done", "discarded"):
             due.append(event)
-    # Not in the archive: another program's event. Handled or not, its inbox row tells.
+    # Not in the archive: another program's event. Its inbox row says whether it is handled.
     due.extend(event for event in arrivals if event.envelope.event_id not in archived)
     return Plan(due, waiting)
 

@@ -170,7 +170,7 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
     if isinstance(what, GiveUp) and _send(dead_message(consumer, delivery, what, error, now)):
         log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
         raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
-    # A dead-letter queue that is missing or full keeps its letter waiting; it does not lose it.
+    # A dead-letter queue that is missing or full keeps its messages waiting; it does not lose them.
     again = what if isinstance(what, RetryLater) else RetryLater(1, delivery.attempt)
     if not _send(retry_message(consumer, delivery, again, error, now)):
         raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
@@ -188,9 +188,9 @@ def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
 def _note_dead(
     consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception, dead: GiveUp, now: datetime
 ) -> RetryLater | GiveUp:
-    """Note the death in the inbox before the letter goes, so that a replay that overtakes us finds a row to claim.
+    """Note it in the inbox before the message goes, so that a replay that overtakes us finds a row to claim.
 
-    What is no event of ours has no row there.
+    What could not be read as an event has no row there.
     """
     event_id = event.envelope.event_id if event is not None else None
     if isinstance(error, PoisonMessage):

@@ -82,20 +82,22 @@ class GroupAdmin(LetterTools):
     def has_resolve_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("eventbus.resolve_dead_letter_group")
 
-    @admin.action(description="Replay the open letters", permissions=["replay"])
+    @admin.action(description="Retry the open dead letters", permissions=["replay"])
     def replay_groups(self, request: HttpRequest, groups: QuerySet[DeadLetterGroup]) -> HttpResponse:
-        return self.replay(request, of_groups(groups), "Replay these groups?", request.get_full_path())
+        return self.replay(request, of_groups(groups), "Retry these groups?", request.get_full_path())
 
-    @admin.action(description="Discard the open letters", permissions=["discard"])
+    @admin.action(description="Discard the open dead letters", permissions=["discard"])
     def discard_groups(self, request: HttpRequest, groups: QuerySet[DeadLetterGroup]) -> HttpResponse:
-        return self.discard(request, of_groups(groups), "Discard the letters of these groups?", request.get_full_path())
+        return self.discard(
+            request, of_groups(groups), "Discard the dead letters of these groups?", request.get_full_path()
+        )
 
     @admin.action(description="Mark as resolved", permissions=["resolve"])
     def resolve_groups(self, request: HttpRequest, groups: QuerySet[DeadLetterGroup]) -> None:
         resolved = [group for group in groups if services.resolve_group(group, by=person(request))]
         for group in resolved:
             self.log_change(request, group, "Resolved.")
-        messages.success(request, f"Resolved {len(resolved)} groups. A new letter will mark one as regressed.")
+        messages.success(request, f"Resolved {len(resolved)} groups. A new dead letter marks one as regressed.")
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -114,7 +116,7 @@ class GroupAdmin(LetterTools):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """What is known of a group, and its latest letters."""
+        """What is known of a group, and its latest dead letters."""
         group = self.found(request, object_id)
         opened = queries.open_letters([group.pk])[group.pk]
         hours = [(f"{hour:%d %b %H:00}", letters) for hour, letters in queries.per_hour(group.pk)]
@@ -137,7 +139,7 @@ class GroupAdmin(LetterTools):
     @posted("replay_dead_letter")
     def replay_one(self, request: HttpRequest, pk: str) -> HttpResponse:
         group = self.found(request, pk)
-        return self.replay(request, of_groups([group]), f"Replay {group}?", self.back_to(group).url)
+        return self.replay(request, of_groups([group]), f"Retry {group}?", self.back_to(group).url)
 
     @posted("discard_dead_letter")
     def discard_one(self, request: HttpRequest, pk: str) -> HttpResponse:

@@ -43,7 +43,7 @@ PAGED = 50_000
 
 @admin.register(DeadLetter)
 class LetterAdmin(LetterTools):
-    """Single letters, the latest first."""
+    """Single dead letters, the latest first."""
 
     list_display = ["number", "failed_at", "consumer", "event_type", "aggregate_id", "failure", "shown_state"]
     list_filter = ["state", ByAge, ByConsumer, ByType, ByReason]
@@ -60,7 +60,7 @@ class LetterAdmin(LetterTools):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "group__id__exact" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
-    @admin.display(description="letter", ordering="pk")
+    @admin.display(description="dead letter", ordering="pk")
     def number(self, letter: DeadLetter) -> str:
         return str(letter.pk)
 
@@ -82,13 +82,13 @@ class LetterAdmin(LetterTools):
     def has_discard_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("eventbus.discard_dead_letter")
 
-    @admin.action(description="Replay", permissions=["replay"])
+    @admin.action(description="Retry dead letters", permissions=["replay"])
     def replay_letters(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> HttpResponse:
-        return self.replay(request, of_letters(letters), "Replay these letters?", request.get_full_path())
+        return self.replay(request, of_letters(letters), "Retry these dead letters?", request.get_full_path())
 
-    @admin.action(description="Discard", permissions=["discard"])
+    @admin.action(description="Discard dead letters", permissions=["discard"])
     def discard_letters(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> HttpResponse:
-        return self.discard(request, of_letters(letters), "Discard these letters?", request.get_full_path())
+        return self.discard(request, of_letters(letters), "Discard these dead letters?", request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
         views = {"replay": self.replay_one, "discard": self.discard_one, "try": self.try_one, "edit": self.edit}
@@ -101,7 +101,7 @@ class LetterAdmin(LetterTools):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """All that is known of a letter. Its payload is for those who may read it."""
+        """All that is known of a dead letter. Its payload is for those who may read it."""
         return self.show(request, self.found(request, object_id))
 
     def show(self, request: HttpRequest, letter: DeadLetter, **more: Any) -> HttpResponse:
@@ -111,7 +111,7 @@ class LetterAdmin(LetterTools):
         return self.page(
             request,
             "letter",
-            f"Letter {letter.pk} of {letter.consumer}",
+            str(letter),
             letter=letter,
             state=badge(letter.state),
             payload=queries.payload(letter) if may["read"] else None,
@@ -124,7 +124,7 @@ class LetterAdmin(LetterTools):
     @posted("replay_dead_letter")
     def replay_one(self, request: HttpRequest, pk: str) -> HttpResponse:
         letter = self.found(request, pk)
-        return self.replay(request, Selection(ids=[letter.pk]), f"Replay {letter}?", self.back_to(letter).url)
+        return self.replay(request, Selection(ids=[letter.pk]), f"Retry {letter}?", self.back_to(letter).url)
 
     @posted("discard_dead_letter")
     def discard_one(self, request: HttpRequest, pk: str) -> HttpResponse:
@@ -153,7 +153,7 @@ class LetterAdmin(LetterTools):
         letter = self.found(request, pk)
         if request.method != "POST":
             form = EditForm(initial={"body": queries.payload(letter)})
-            return self.page(request, "edit", f"Edit and replay {letter}", letter=letter, form=form)
+            return self.page(request, "edit", f"Edit and retry {letter}", letter=letter, form=form)
         form = EditForm(request.POST)
         changes = ""
         if form.is_valid():
@@ -162,12 +162,12 @@ class LetterAdmin(LetterTools):
                 services.check_edit(letter, body)
                 if "confirmed" in request.POST:
                     replay = services.edit_and_replay(letter, body, by=person(request))
-                    self.log_change(request, letter, "Edited and replayed.")
+                    self.log_change(request, letter, "Edited and retried.")
                     return redirect("admin:eventbus_deadletterreplay_change", replay.pk)
                 changes = queries.changes(queries.payload(letter), body, person(request)) or "(nothing is changed)"
             except services.EditRefused as error:
                 form.add_error("body", str(error))
-        return self.page(request, "edit", f"Edit and replay {letter}", letter=letter, form=form, changes=changes)
+        return self.page(request, "edit", f"Edit and retry {letter}", letter=letter, form=form, changes=changes)
 
 
 def of_letters(letters: QuerySet[DeadLetter]) -> Selection:

@@ -1,4 +1,4 @@
-"""What the pages of groups, letters and replays share: frames, guards and confirmations.
+"""What the pages of groups, dead letters and their replays share: frames, guards and confirmations.
 
 Whatever changes something is a POST with a confirmation page and a permission of its own.
 """
@@ -70,16 +70,16 @@ def short(error_class: str) -> str:
     return error_class.rsplit(".", 1)[-1]
 
 
-REPLAY_TEXT = (
-    "Each letter goes back to the one consumer that could not process it. It begins with one letter, then ten, then "
+RETRY_TEXT = (
+    "Each dead letter goes back to the one consumer that could not process it. It begins with one, then ten, then "
     "the rest, and stops by itself when too many fail again."
 )
-DISCARD_TEXT = "Discarded letters are never processed. They can be read until they are dropped."
+DISCARD_TEXT = "Discarded dead letters are never processed. They can be read until they are dropped."
 
 
 class ReplayForm(forms.Form):
     rate = forms.FloatField(
-        min_value=0.1, max_value=100_000, required=False, help_text="Letters per second at most; empty: no limit."
+        min_value=0.1, max_value=100_000, required=False, help_text="How many per second at most; empty: no limit."
     )
     threshold = forms.FloatField(
         min_value=0, max_value=100, initial=replays.THRESHOLD * 100, help_text="Stop when more per cent fail again."
@@ -132,11 +132,11 @@ class LetterTools(ReadOnlyAdmin):
                 threshold=form.cleaned_data["threshold"] / 100,
             )
             if replay is not None:
-                self.log_change(request, replay, f"Started with {replay.total} letters.")
+                self.log_change(request, replay, f"Started with {replay.total} dead letters.")
                 return redirect("admin:eventbus_deadletterreplay_change", replay.pk)
-            messages.warning(request, "None of these letters is open any more.")
+            messages.warning(request, "None of these dead letters is open any more.")
             return redirect(back)
-        return self.ask(request, selection, title, back, form, "Replay", REPLAY_TEXT)
+        return self.ask(request, selection, title, back, form, "Retry", RETRY_TEXT)
 
     def discard(self, request: HttpRequest, selection: Selection, title: str, back: str) -> HttpResponse:
         """Ask for a reason, then discard."""
@@ -144,7 +144,7 @@ class LetterTools(ReadOnlyAdmin):
         if "confirmed" in request.POST and form.is_valid():
             reason = form.cleaned_data["reason"]
             discarded = services.discard(selection, reason=reason, by=person(request))
-            messages.success(request, f"Discarded {discarded} letters: {reason}")
+            messages.success(request, f"Discarded {discarded} dead letters: {reason}")
             return redirect(back)
         return self.ask(request, selection, title, back, form, "Discard", DISCARD_TEXT)
 

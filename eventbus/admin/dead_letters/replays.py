@@ -1,4 +1,4 @@
-"""The pages of replays: how far they are, and the buttons that steer them."""
+"""The pages of dead-letter replays: how far they are, and the buttons that steer them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ class ReplayAdmin(LetterTools):
     def shown_state(self, replay: DeadLetterReplay) -> SafeString:
         return badge(replay.state)
 
-    @admin.display(description="letters")
+    @admin.display(description="dead letters")
     def done(self, replay: DeadLetterReplay) -> SafeString:
         counts = replays.outcomes(replay.pk)
         return progress(counts[ReplayOutcome.REPLAYED], counts[ReplayOutcome.FAILED], replay.total)
@@ -54,7 +54,7 @@ class ReplayAdmin(LetterTools):
         return self.page(
             request,
             "replay",
-            f"Replay of {replay.total} letters",
+            f"Replay of {replay.total} dead letters",
             replay=replay,
             state=badge(replay.state),
             tally=tally,

@@ -32,7 +32,7 @@ def test_the_list_shows_how_far_each_is() -> None:
     ArchiveReplay.objects.update(sent=2)
     shown = staff("view_archivereplay").get(page("archivereplay_changelist")).content.decode()
     assert "2 of 3" in shown
-    assert "Replay events</a>" not in shown
+    assert "Replay archive</a>" not in shown
     one = staff("view_archivereplay").get(page("archivereplay_change", replay.pk)).content.decode()
     assert "parcel.sent.v1" in one
     assert 'value="Pause"' not in one
@@ -42,7 +42,7 @@ def test_it_counts_first_and_starts_when_it_is_confirmed() -> None:
     ids = happened(3)
     handled(ids[:1])
     ada = staff("view_archivereplay", "replay_events")
-    assert "Replay events</a>" in ada.get(page("archivereplay_changelist")).content.decode()
+    assert "Replay archive</a>" in ada.get(page("archivereplay_changelist")).content.decode()
     form = {"consumer": track.name, "types": ["parcel.sent"], "rate": "7"}
     counted = ada.post(page("archivereplay_start"), form).content.decode()
     assert "<strong>2</strong> events to parcel.track" in counted

@@ -97,7 +97,7 @@ def test_a_replay_asks_first_then_starts() -> None:
     one = dead_letter()
     client = staff("replay_dead_letter")
     asked = client.post(page("deadletter_replay", one.pk))
-    assert "<strong>1</strong> open letter" in asked.content.decode()
+    assert "<strong>1</strong> open dead letter" in asked.content.decode()
     assert not DeadLetterReplay.objects.exists()
 
     client.post(page("deadletter_replay", one.pk), {"confirmed": "yes", "threshold": 20, "rate": 5})

@@ -165,7 +165,7 @@ def test_a_dry_run_checks_all_and_stores_nothing(ids: list[UUID], file: Path, ca
     [
         (lambda body: body.replace(b"0.10", b"0.11"), "not what its manifest says"),
         (lambda body: body.splitlines(keepends=True)[0], "not what its manifest says"),
-        (lambda body: body + b"{}\n", "line 12 is no event"),
+        (lambda body: body + b"{}\n", "line 12 is not a valid event"),
     ],
 )
 def test_a_file_that_was_changed_is_refused_and_nothing_stored(

@@ -160,7 +160,7 @@ def test_streams_go_on_behind_what_was_pruned(event: ArchivedEvent) -> None:
     publish(ParcelSent(parcel_id=event.aggregate_id))
     assert gaps(event) == []
 
-    # An event that was numbered before the last one of the month, by a clock that was ahead, is no gap either.
+    # An event that was numbered before the last one of the month, by a clock that was ahead, is not a gap either.
     archived(event, sequence=1)
     assert gaps(event) == []
     archived(event, sequence=5)

@@ -84,7 +84,9 @@ def test_confirms_on_the_workers_own_connection(monkeypatch: pytest.MonkeyPatch)
 def test_a_task_that_acknowledges_what_it_fails_at(option: dict[str, bool]) -> None:
     app_with_tasks()
 
-    app.task(name="test.careless", **option)(lambda: None)
+    def careless() -> None: ...
+
+    app.task(name="test.careless", **option)(careless)
     try:
         assert ids(tasks_lose_nothing()) == ["E005"]
     finally:

@@ -288,11 +288,11 @@ def test_and_nothing_else(filters: tuple[str, ...], capsys: pytest.CaptureFixtur
         (["list_dead_letters", "--group", "nogroup"], 2, "No group"),
         (["show_dead_letter", "0"], 1, "no dead letter 0"),
         (["replay_dead_letters"], 2, "give a filter, or --all"),
-        (["replay_dead_letters", "--all"], 1, "No letter that waits"),
+        (["replay_dead_letters", "--all"], 1, "No dead letter that waits"),
         (["replay_dead_letters", "--pause", str(uuid4())], 2, "no replay"),
         (["discard_dead_letters", "--reason", "x"], 2, "give a filter, or --all"),
         (["discard_dead_letters", "--reason", " ", "--all"], 2, "Say why"),
-        (["discard_dead_letters", "--reason", "x", "--all"], 1, "No letter that waits"),
+        (["discard_dead_letters", "--reason", "x", "--all"], 1, "No dead letter that waits"),
     ],
 )
 def test_commands_end_with_a_code_and_say_what_to_do(arguments: list[str], code: int, says: str) -> None:

@@ -74,9 +74,9 @@ class Command(BusCommand):
             self._swap(consumer, options)
 
     def _swap(self, consumer: Consumer, options: dict[str, Any]) -> None:
-        copy = driver.way_back(consumer) if options["back"] else self._begin(consumer)
-        with _Bar(copy, quiet=options["json"]) as bar:
-            done = driver.swap(copy, bar.advance)
+        shadow = driver.way_back(consumer) if options["back"] else self._begin(consumer)
+        with _Bar(shadow, quiet=options["json"]) as bar:
+            done = driver.swap(shadow, bar.advance)
         if options["json"]:
             report = {"consumer": consumer.name, "events": bar.count, "settled": done.settled, "seconds": done.seconds}
             self.stdout.write(json.dumps({**report, "old": old_tables(consumer).schema}))
@@ -89,9 +89,9 @@ class Command(BusCommand):
         )
 
     def _diff(self, consumer: Consumer, options: dict[str, Any]) -> None:
-        copy = self._begin(consumer)
-        with _Bar(copy, quiet=options["json"]) as bar:
-            found = driver.differences(copy, options["show"], bar.advance)
+        shadow = self._begin(consumer)
+        with _Bar(shadow, quiet=options["json"]) as bar:
+            found = driver.differences(shadow, options["show"], bar.advance)
         if options["json"]:
             tables = [each.as_json() for each in found]
             self.stdout.write(json.dumps({"consumer": consumer.name, "events": bar.count, "tables": tables}))
@@ -101,23 +101,25 @@ class Command(BusCommand):
             sys.exit(1)
 
     def _begin(self, consumer: Consumer) -> ShadowTables:
-        copy, is_new = driver.begin(consumer)
-        self.stderr.write(f"Building in {copy.schema}, {'from the beginning' if is_new else 'going on'}.")
-        return copy
+        shadow, is_new = driver.begin(consumer)
+        self.stderr.write(f"Building in {shadow.schema}, {'from the beginning' if is_new else 'going on'}.")
+        return shadow
 
-    def _drop(self, copy: ShadowTables, as_json: bool) -> None:
-        existed = copy.exists
-        copy.drop()
+    def _drop(self, shadow: ShadowTables, as_json: bool) -> None:
+        existed = shadow.exists
+        shadow.drop()
         if as_json:
-            self.stdout.write(json.dumps({"consumer": copy.consumer.name, "schema": copy.schema, "removed": existed}))
+            self.stdout.write(
+                json.dumps({"consumer": shadow.consumer.name, "schema": shadow.schema, "removed": existed})
+            )
         else:
-            self.stdout.write(f"{copy.schema} is removed." if existed else f"There is no {copy.schema}.")
+            self.stdout.write(f"{shadow.schema} is removed." if existed else f"There is no {shadow.schema}.")
 
     def _dry_run(self, consumer: Consumer, as_json: bool) -> None:
-        copy = rebuilt_tables(consumer)
-        found = dict(counts(copy))
+        shadow = rebuilt_tables(consumer)
+        found = dict(counts(shadow))
         if as_json:
-            report = {"consumer": consumer.name, "tables": consumer.tables, "begun": copy.exists, "events": found}
+            report = {"consumer": consumer.name, "tables": consumer.tables, "begun": shadow.exists, "events": found}
             self.stdout.write(json.dumps(report))
             return
         self.stdout.write(f"{', '.join(consumer.tables)}, from {sum(found.values())} events of the archive:")
@@ -148,10 +150,10 @@ def _values(row: dict[str, Any]) -> str:
 class _Bar:
     """A bar on standard error, where somebody watches; counts in any case."""
 
-    def __init__(self, copy: ShadowTables, *, quiet: bool) -> None:
+    def __init__(self, shadow: ShadowTables, *, quiet: bool) -> None:
         self.count = 0
         self._bar = progress_bar(quiet=quiet)
-        self._copy = copy
+        self._copy = shadow
 
     def __enter__(self) -> "_Bar":
         self._bar.start()

@@ -166,5 +166,5 @@ def nothing(chosen: Selection) -> str:
     """Why there is nothing to send."""
     left_out = chosen.unsettled().count() - chosen.replayable().count()
     if left_out:
-        return f"{left_out} dead letters match, all of consumers with side effects: name one with --consumer to replay its."
+        return f"{left_out} dead letters match, and their consumers have side effects: name one with --consumer."
     return "No dead letter that waits matches."

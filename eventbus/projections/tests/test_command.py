@@ -69,7 +69,7 @@ def test_machines_get_the_same_as_json() -> None:
     assert table == {"table": "shelf", "missing": 1, "extra": 1, "different": 1, "first": []}
     report = json.loads(run("parcel.fill_shelves", "--json"))
     assert report["old"] == "old_parcel_fill_shelves"
-    assert (report["events"], report["settled"]) == (0, 0), "the copy of --diff was complete"
+    assert (report["events"], report["settled"]) == (0, 0), "the shadow tables of --diff were complete"
 
 
 def test_a_dry_run_counts_and_changes_nothing() -> None:

@@ -44,8 +44,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def rebuild(declared: Consumer = fill_shelves) -> driver.Exchanged:
     with driver.only_one(declared):
-        copy, _ = driver.begin(declared)
-        return driver.swap(copy, lambda _: None)
+        shadow, _ = driver.begin(declared)
+        return driver.swap(shadow, lambda _: None)
 
 
 def back(declared: Consumer = fill_shelves) -> driver.Exchanged:
@@ -55,8 +55,8 @@ def back(declared: Consumer = fill_shelves) -> driver.Exchanged:
 
 def differences(declared: Consumer = fill_shelves) -> dict[str, int]:
     with driver.only_one(declared):
-        copy, _ = driver.begin(declared)
-        (found,) = driver.differences(copy, 5, lambda _: None)
+        shadow, _ = driver.begin(declared)
+        (found,) = driver.differences(shadow, 5, lambda _: None)
     return {"missing": found.missing, "extra": found.extra, "different": found.different}
 
 
@@ -178,8 +178,8 @@ def test_a_dead_letter_has_one_effect_whenever_it_is_replayed(replayed: str) -> 
     inbox.mark_dead(fill_shelves, dead.envelope.event_id, 3)
     if replayed == "before":
         deliver(dead, to=fill_shelves)
-    copy, _ = driver.begin(fill_shelves)
-    driver.catch_up(copy, lambda _: None)
+    shadow, _ = driver.begin(fill_shelves)
+    driver.catch_up(shadow, lambda _: None)
     if replayed == "meanwhile":
         deliver(dead, to=fill_shelves)
     rebuild()
@@ -188,16 +188,16 @@ def test_a_dead_letter_has_one_effect_whenever_it_is_replayed(replayed: str) -> 
 
 
 def test_what_was_left_out_is_found_in_the_last_moment_too() -> None:
-    """Its id is far older than those that the last look in the pause goes through again."""
+    """Its id is far older than those that the last pass in the pause goes through again."""
     listen(fill_shelves)
     (dead,) = send("a1")
     inbox.mark_dead(fill_shelves, dead.envelope.event_id, 3)
-    copy, _ = driver.begin(fill_shelves)
-    feeding.look_through(copy, lambda _: None)
+    shadow, _ = driver.begin(fill_shelves)
+    feeding.pass_over_archive(shadow, lambda _: None)
     deliver(dead, to=fill_shelves)
-    spoil(f"UPDATE {copy.notes('state')} SET sure_until = now() + interval '1 day'")
+    spoil(f"UPDATE {shadow.notes('state')} SET sure_until = now() + interval '1 day'")
     with transaction.atomic():
-        driver._exchange(copy, 1)
+        driver._exchange(shadow, 1)
     assert content(fill_shelves) == b"a\t1\t1.50\n"
 
 
@@ -251,11 +251,11 @@ def test_a_run_that_waits_in_the_pause_fills_the_new_table() -> None:
     (event,) = send("a2")
 
     listen(fill_shelves)
-    copy, _ = driver.begin(fill_shelves)
+    shadow, _ = driver.begin(fill_shelves)
     spoil("UPDATE shelf SET weight = 100")
-    driver.catch_up(copy, lambda _: None)
+    driver.catch_up(shadow, lambda _: None)
     with transaction.atomic():
-        driver._exchange(copy, 1)
+        driver._exchange(shadow, 1)
         run = in_thread(lambda: deliver(event, to=fill_shelves))
         run.start()
         wait_until(waiting_for_locks, 30, "the run to wait")
@@ -428,13 +428,13 @@ def test_a_handler_that_writes_to_other_tables_is_refused() -> None:
 
 def test_a_copy_that_other_code_began_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     handled("a1")
-    copy, _ = driver.begin(fill_shelves)
+    shadow, _ = driver.begin(fill_shelves)
     also["do"] = lambda event: spoil("UPDATE shelf SET weight = 100")
-    driver.catch_up(copy, lambda _: None)
+    driver.catch_up(shadow, lambda _: None)
     also.clear()
-    assert driver.begin(fill_shelves) == (copy, False)
-    spoil(f"UPDATE {copy.notes('state')} SET code = 'older'")
-    assert driver.begin(fill_shelves) == (copy, True)
+    assert driver.begin(fill_shelves) == (shadow, False)
+    spoil(f"UPDATE {shadow.notes('state')} SET code = 'older'")
+    assert driver.begin(fill_shelves) == (shadow, True)
     rebuild()
     assert content(fill_shelves) == b"a\t1\t1.50\n"
 
@@ -483,12 +483,12 @@ def die_at(failpoint: str, act: Callable[[], object]) -> None:
     wait_until(is_free, 30, "the server to notice")
 
 
-@pytest.mark.parametrize("looks", [0, 1])
+@pytest.mark.parametrize("windows", [0, 1])
 @pytest.mark.parametrize("failpoint", ["in_window", "after_window", "before_swap", "after_swap"])
-def test_killed_anywhere_the_next_call_goes_on(failpoint: str, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_anywhere_the_next_call_goes_on(failpoint: str, windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "WINDOW", 2)
     events = handled("a1", "a2", "b1", "b2", "c1")
-    if looks:
+    if windows:
         driver.catch_up(driver.begin(fill_shelves)[0], lambda _: None)
         events += handled("c2", "d1", "d2")
     spoil("UPDATE shelf SET weight = 100")

@@ -174,7 +174,7 @@ def test_one_statement_that_fails_records_nothing(parcel_id: str) -> None:
 
 @pytest.mark.django_db
 def test_one_statement_lets_a_savepoint_roll_back(parcel_id: str) -> None:
-    """A handler may try something in a savepoint and go on without it: then its event must not be told either."""
+    """A handler may try something in a savepoint and go on without it: then its event must not be published either."""
     with transaction.atomic(), single_statement():
         publish(ParcelSent(parcel_id=parcel_id))
         with pytest.raises(ChangedMind):

@@ -45,25 +45,25 @@ def test_what_follows_an_event_that_waits_already_waits_too() -> None:
 
 
 def test_a_refused_key_is_tried_later_each_time_and_never_much_later() -> None:
-    held = BlockedKey()
-    pauses = [held.refused(taken=0) for _ in range(20)]
+    key = BlockedKey()
+    pauses = [key.refused(taken=0) for _ in range(20)]
     assert 0.25 <= pauses[0] <= 0.5
     assert pauses[3] > 1
     assert 7.5 <= pauses[-1] <= 15
-    assert held.window == 1
+    assert key.window == 1
 
 
 def test_a_key_that_is_taken_again_is_tried_with_more_each_time() -> None:
-    held = BlockedKey()
-    held.refused(taken=0)
+    key = BlockedKey()
+    key.refused(taken=0)
     windows = []
     for _ in range(12):
-        held.accepted(limit=500)
-        windows.append(held.window)
+        key.accepted(limit=500)
+        windows.append(key.window)
     assert windows[:3] == [2, 4, 8]
     assert windows[-1] == 500
-    assert held.refused(taken=37) <= 0.25
-    assert held.window == 37
+    assert key.refused(taken=37) <= 0.25
+    assert key.window == 37
 
 
 @pytest.fixture

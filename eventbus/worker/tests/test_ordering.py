@@ -35,7 +35,7 @@ with patch.dict(CONTRACTS), patch.dict(CONSUMERS):
         station: int
 
     class CoachCleaned(Event, type="coach.cleaned", version="1.0", aggregate="coach_id"):
-        """Nobody here listens to it: a gap in the numbers that is none."""
+        """Nobody here listens to it: a gap in the numbers that is not a loss."""
 
         coach_id: str
 
