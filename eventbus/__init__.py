@@ -4,9 +4,9 @@ What an app needs is imported from here. What needs Django's models is in four p
 `eventbus.archive`, `eventbus.admin` and `eventbus.testing`. Everything else is private to the bus.
 """
 
-from eventbus.consumer import Consumer, Retry, consumer
 from eventbus.contracts.event import Contract, Event
 from eventbus.contracts.exact_json import decode_json, encode_json
+from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
 from eventbus.failpoints import failpoint
 from eventbus.ids import new_id

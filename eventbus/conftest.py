@@ -7,8 +7,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from eventbus.consumer import CONSUMERS
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.declaration import CONSUMERS
 from eventbus.testing.fixtures import no_events_left_over
 from eventbus.tests import projections
 

@@ -24,8 +24,8 @@ from django.db import connection
 import eventbus
 from config.celery import app as celery
 from eventbus.broker.topology import exchanges, queues
-from eventbus.consumer import CONSUMERS, consumers_by_group
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.declaration import CONSUMERS, consumers_by_group
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}

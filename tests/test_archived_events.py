@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from eventbus import Consumer, Event
-from eventbus.consumer import CONSUMERS
 from eventbus.contracts.codec import decode
+from eventbus.declaration import CONSUMERS
 from eventbus.testing import deliver
 from inventory.services import receive_stock
 from notifications.events import NotificationQueued

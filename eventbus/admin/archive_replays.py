@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from eventbus.admin.charts import progress
 from eventbus.admin.dead_letters.pages import badge, person, posted
 from eventbus.admin.read_only import ReadOnlyAdmin
-from eventbus.consumer import CONSUMERS
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.declaration import CONSUMERS
 from eventbus.leases import RunRefused
 from eventbus.replays import runs
 from eventbus.replays.models import ArchiveReplay, RunState

@@ -11,8 +11,8 @@ from datetime import datetime
 from uuid import UUID
 
 from eventbus.archive.partitions import month_start
-from eventbus.consumer import Consumer
 from eventbus.contracts.event import Event
+from eventbus.declaration import Consumer
 from eventbus.ids import first_id_at
 
 _COLUMNS = """id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, causation_id,

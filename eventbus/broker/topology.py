@@ -7,7 +7,7 @@ from typing import Any
 from kombu import Connection
 
 from eventbus.conf import bus_settings
-from eventbus.consumer import CONSUMERS, LADDER, Consumer
+from eventbus.declaration import CONSUMERS, LADDER, Consumer
 
 EVENTS = bus_settings.EXCHANGE
 DEAD = f"{EVENTS}.dead"

@@ -9,7 +9,7 @@ from eventbus.broker import topology
 from eventbus.broker.topology import JITTER, REDELIVERY_LIMIT, Exchange, Queue, wait_exchange
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.consumer import CONSUMERS, LADDER
+from eventbus.declaration import CONSUMERS, LADDER
 from eventbus.worker.failures import OUTAGE_DELAYS
 
 
@@ -123,7 +123,7 @@ def every_delay_has_its_queues(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"The retry delay of {delay} s, which {who} wants, has no queue.",
-            hint=f"Pick from {LADDER}, or add a rung to LADDER in eventbus/consumer.py.",
+            hint=f"Pick from {LADDER}, or add a rung to LADDER in eventbus/declaration.py.",
             id="eventbus.E011",
         )
         for who, delay in asked

@@ -11,7 +11,7 @@ from eventbus import failpoints
 from eventbus.broker import topology
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 from eventbus.worker.celery_settings import celery_app
 
 #: What each Celery setting must be, and what would happen otherwise.

@@ -12,7 +12,7 @@ from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.subscriptions.models import Subscription
 
 DECLARE = "Run `manage.py declare_topology`."

@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db.models import AutoField, Model
 
 from eventbus.checks.tags import BUS
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 
 
 @register(BUS)

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
 from eventbus.dead_letters.models import DeadLetter
+from eventbus.declaration import CONSUMERS
 from eventbus.errors import EventbusError
 from eventbus.recording.publish import RECORD
 from eventbus.worker import inbox

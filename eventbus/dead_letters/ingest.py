@@ -12,9 +12,9 @@ from django.db import DatabaseError, DataError, InterfaceError, connection
 from eventbus.backoff import backoff
 from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect
-from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
+from eventbus.declaration import CONSUMERS
 
 log = structlog.get_logger(__name__)
 

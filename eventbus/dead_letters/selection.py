@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState, ReplayState
+from eventbus.declaration import CONSUMERS
 
 #: An ended replay keeps its dead letters only until another one wants them: a driver that was killed right after it
 #: claimed them never sent them.

@@ -6,7 +6,6 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.crypto import encrypt
 from eventbus.dead_letters.models import (
     DeadLetter,
@@ -18,6 +17,7 @@ from eventbus.dead_letters.models import (
 )
 from eventbus.dead_letters.replays import start_replay
 from eventbus.dead_letters.selection import UNSETTLED, Selection
+from eventbus.declaration import CONSUMERS
 from eventbus.errors import EventbusError, InvalidEvent
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.processing import read

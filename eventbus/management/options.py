@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup
 from eventbus.dead_letters.selection import Selection
+from eventbus.declaration import CONSUMERS
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 

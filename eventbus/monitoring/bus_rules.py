@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-from eventbus.consumer import CONSUMERS
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.dead_letters.retention import dropped_soon
+from eventbus.declaration import CONSUMERS
 from eventbus.ids import first_id_at, seconds_since
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus

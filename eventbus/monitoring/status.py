@@ -8,9 +8,9 @@ from django.db.models import Count
 
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
-from eventbus.consumer import CONSUMERS
 from eventbus.db.sessions import RELAY, count_sessions
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
+from eventbus.declaration import CONSUMERS
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
 OUTBOX = """

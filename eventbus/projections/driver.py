@@ -13,9 +13,9 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
-from eventbus.consumer import Consumer
 from eventbus.db.locks import AdvisoryLock
 from eventbus.db.sql import fetch, quoted
+from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError
 from eventbus.failpoints import failpoint
 from eventbus.ids import first_id_at

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from eventbus.consumer import Consumer
 from eventbus.contracts.codec import from_row
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WireFields
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.sql import fetch
+from eventbus.declaration import Consumer
 from eventbus.projections.shadow_tables import ShadowTables
 
 IS_MINE = f"e.type = ANY(%(types)s) AND {ROUTING_KEY} = ANY(%(keys)s)"

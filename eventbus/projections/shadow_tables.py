@@ -13,8 +13,8 @@ from pathlib import Path
 from django.db import transaction
 
 from eventbus.conf import bus_settings
-from eventbus.consumer import Consumer
 from eventbus.db.sql import fetch, quoted
+from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError
 from eventbus.projections.tables import columns, create_like, execute, oid, stays_behind
 

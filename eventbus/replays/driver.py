@@ -8,9 +8,9 @@ import structlog
 
 from eventbus.broker.message import to_message
 from eventbus.broker.publisher import Outgoing
-from eventbus.consumer import CONSUMERS
 from eventbus.contracts.rows import WireFields
 from eventbus.db.sql import fetch
+from eventbus.declaration import CONSUMERS
 from eventbus.failpoints import failpoint
 from eventbus.leases import LeasedDriver, RunRefused
 from eventbus.replays import runs, windows

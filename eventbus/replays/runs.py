@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.ids import FROM_THE_START, new_id
 from eventbus.leases import move_run
 from eventbus.replays import windows

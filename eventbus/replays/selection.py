@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from eventbus.consumer import Consumer
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError
 from eventbus.ids import FROM_THE_START, first_id_at
 

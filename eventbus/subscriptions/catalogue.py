@@ -9,10 +9,10 @@ from django.db.models import Count, Max, Min
 from django.utils import timezone
 
 from eventbus.conf import bus_settings
-from eventbus.consumer import CONSUMERS, Consumer
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.contracts.versions import event_type_of
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.replays.models import ArchiveReplay
 from eventbus.subscriptions.models import Subscription
 from eventbus.subscriptions.noting import EPOCH

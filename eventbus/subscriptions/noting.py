@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import structlog
 from django.db import connection, transaction
 
-from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.replays.models import ArchiveReplay
 from eventbus.replays.runs import start_backfill
 

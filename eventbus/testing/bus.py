@@ -11,10 +11,10 @@ from eventbus.archive import retention
 from eventbus.archive.models import ArchivedEvent
 from eventbus.archive.partitions import month_start
 from eventbus.conf import bus_settings
-from eventbus.consumer import Consumer
 from eventbus.contracts.codec import decode, encode_envelope, from_row
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WireFields
+from eventbus.declaration import Consumer
 from eventbus.ids import new_id
 from eventbus.relay.models import Outbox
 from eventbus.worker import inbox

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from eventbus.archive.models import ArchivedEvent
 from eventbus.broker.publisher import Outgoing, Unconfirmed
-from eventbus.consumer import Consumer, Options, consumer
 from eventbus.contracts.event import Event
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.models import DeadLetter
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
 from eventbus.dead_letters.store import ingest
+from eventbus.declaration import Consumer, Options, consumer
 from eventbus.errors import Reason
 from eventbus.recording.publish import publish
 from eventbus.replays import runs

@@ -9,8 +9,8 @@ from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
 from eventbus.archive.models import ArchivedEvent as Archived
-from eventbus.consumer import CONSUMERS, Consumer, consumer
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.declaration import CONSUMERS, Consumer, consumer
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
 from eventbus.subscriptions.models import Subscription

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from eventbus.consumer import consumer
 from eventbus.contracts.event import Contract, Event
+from eventbus.declaration import consumer
 from eventbus.recording.publish import publish
 
 

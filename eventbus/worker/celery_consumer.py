@@ -15,7 +15,7 @@ from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.request import Request as StockRequest
 from kombu.transport import pyamqp
 
-from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.lanes import Lane, Run, slots
 from eventbus.worker.processing import Settled

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from eventbus.broker.publisher import Outgoing
 from eventbus.broker.topology import DEAD, JITTER, wait_exchange
 from eventbus.conf import bus_settings
-from eventbus.consumer import LADDER, Consumer
+from eventbus.declaration import LADDER, Consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, Reason, RetryAfter
 from eventbus.worker.code_place import place_of
 from eventbus.worker.delivery import PASSED_ON, Delivery

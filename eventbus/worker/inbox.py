@@ -11,8 +11,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from eventbus.consumer import Consumer
 from eventbus.contracts.event import Event
+from eventbus.declaration import Consumer
 from eventbus.failpoints import failpoint
 from eventbus.recording.context import handling
 from eventbus.recording.publish import single_statement

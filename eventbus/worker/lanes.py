@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from eventbus.consumer import Consumer
+from eventbus.declaration import Consumer
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery
 from eventbus.worker.processing import Settled

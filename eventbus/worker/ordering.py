@@ -12,11 +12,11 @@ from uuid import UUID
 
 from django.db import connection
 
-from eventbus.consumer import Consumer
 from eventbus.contracts.codec import from_row
 from eventbus.contracts.event import Envelope, Event
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 from eventbus.contracts.versions import ROUTING_KEY
+from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError, InvalidEvent
 
 # Sorted, so that two batches with the same aggregates cannot deadlock.

@@ -19,9 +19,9 @@ from structlog.contextvars import bound_contextvars
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
 from eventbus.broker.topology import REDELIVERY_LIMIT
 from eventbus.conf import bus_settings
-from eventbus.consumer import Consumer
 from eventbus.contracts.codec import decode
 from eventbus.contracts.event import Event
+from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError, InvalidEvent, Reason
 from eventbus.recording.context import handling
 from eventbus.worker import inbox

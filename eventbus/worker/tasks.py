@@ -13,7 +13,7 @@ from celery.signals import task_prerun
 from django.apps import apps
 from django.db import close_old_connections
 
-from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.worker import processing
 from eventbus.worker.delivery import Delivery
 

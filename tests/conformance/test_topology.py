@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from eventbus.broker import topology
-from eventbus.consumer import CONSUMERS, LADDER
+from eventbus.declaration import CONSUMERS, LADDER
 from tests.support.bus import LiveBus
 from tests.testapp import consumers  # noqa: F401  declares what the processes declare
 

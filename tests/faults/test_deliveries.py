@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from eventbus import Consumer, publish
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import WORKERS

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 from tests.support.bus import LiveBus
 from tools.harness.effects import Checker, Counting, gather
 from tools.harness.mail import MailSink

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from eventbus import Consumer, Event
 from eventbus.archive.models import ArchivedEvent
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 from eventbus.relay.models import Outbox
 from eventbus.testing import deliver, from_archive
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from django.apps import AppConfig
 from django.conf import settings
 
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 
 
 class BenchmarksConfig(AppConfig):

@@ -6,9 +6,9 @@ from statistics import mean
 
 from django.db import connection
 
-from eventbus.consumer import CONSUMERS
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
+from eventbus.declaration import CONSUMERS
 from eventbus.errors import Reason
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import GiveUp, dead_message

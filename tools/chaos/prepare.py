@@ -8,7 +8,7 @@ import sys
 
 import django
 
-from eventbus.consumer import CONSUMERS
+from eventbus.declaration import CONSUMERS
 
 django.setup()
 

@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from eventbus.consumer import CONSUMERS
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup
+from eventbus.declaration import CONSUMERS
 from eventbus.errors import Reason
 
 

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from eventbus.consumer import consumer
+from eventbus.declaration import consumer
 from eventbus.replays.models import ArchiveReplay
 from eventbus.subscriptions.noting import note_subscriptions
 from eventbus.tests.builders import archive_replay, handled, happened

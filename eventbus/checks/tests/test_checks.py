@@ -20,7 +20,7 @@ from eventbus.checks.celery import (
     the_webhook_is_an_address,
 )
 from eventbus.checks.deployed import _confirms, broker_and_declarations_agree, nobody_was_renamed
-from eventbus.consumer import CONSUMERS, Consumer, Retry, consumer
+from eventbus.declaration import CONSUMERS, Consumer, Retry, consumer
 from eventbus.subscriptions.models import Subscription
 from eventbus.tests.celery import app
 from eventbus.tests.samples import ParcelSent, track

@@ -6,7 +6,7 @@ from django.core.checks import CheckMessage
 from django.db.models import Model
 
 from eventbus.checks import projections
-from eventbus.consumer import consumer
+from eventbus.declaration import consumer
 from eventbus.recording.models import Stream
 from eventbus.relay.models import Outbox
 from eventbus.tests.samples import ParcelSent

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventbus.broker.publisher import Outgoing, Unconfirmed
-from eventbus.consumer import consumer
 from eventbus.dead_letters import replays
 from eventbus.dead_letters.crypto import decrypt
 from eventbus.dead_letters.message import read_message
@@ -28,6 +27,7 @@ from eventbus.dead_letters.replay_driver import (
 from eventbus.dead_letters.replays import start_replay
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.store import ingest
+from eventbus.declaration import consumer
 from eventbus.leases import RunRefused
 from eventbus.tests.builders import StandInBroker, anything, dead_message, driver_with, handle
 from eventbus.tests.samples import ParcelSent, track

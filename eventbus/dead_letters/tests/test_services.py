@@ -8,7 +8,6 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.consumer import consumer
 from eventbus.contracts.codec import decode, encode_envelope
 from eventbus.dead_letters import queries, services
 from eventbus.dead_letters.crypto import decrypt, encrypt
@@ -18,6 +17,7 @@ from eventbus.dead_letters.retention import drop, dropped_soon, prune
 from eventbus.dead_letters.selection import Selection
 from eventbus.dead_letters.services import EditRefused, discard, edit_and_replay
 from eventbus.dead_letters.store import ingest
+from eventbus.declaration import consumer
 from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
 from eventbus.testing.bus import deliver, on_the_wire

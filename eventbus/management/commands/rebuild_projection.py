@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from eventbus.consumer import CONSUMERS, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.errors import InvalidEvent
 from eventbus.management.base import BusCommand
 from eventbus.management.progress import progress_bar

@@ -8,8 +8,8 @@ from celery.platforms import SecurityWarning
 from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
-from eventbus.consumer import consumers_by_group
 from eventbus.db.sessions import name_sessions
+from eventbus.declaration import consumers_by_group
 from eventbus.worker.celery_consumer import broker_queue
 from eventbus.worker.celery_settings import UPKEEP_QUEUE, celery_app
 from eventbus.worker.lanes import pool_size

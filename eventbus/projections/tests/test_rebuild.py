@@ -14,8 +14,8 @@ from django.db import connection, transaction
 
 from eventbus import failpoints
 from eventbus.archive.models import ArchivedEvent as Archived
-from eventbus.consumer import Consumer
 from eventbus.db.sql import fetch
+from eventbus.declaration import Consumer
 from eventbus.ids import new_id
 from eventbus.projections import driver, feeding
 from eventbus.projections.driver import ProjectionBusy

@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from eventbus.broker.publisher import Outgoing, Unconfirmed
-from eventbus.consumer import Consumer, Retry, consumer
 from eventbus.db.sql import fetch
+from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.leases import RunRefused
 from eventbus.models import DeadLetter
 from eventbus.recording.publish import publish

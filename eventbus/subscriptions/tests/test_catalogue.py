@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from eventbus.consumer import CONSUMERS, consumer
+from eventbus.declaration import CONSUMERS, consumer
 from eventbus.subscriptions.activity import note_activity
 from eventbus.subscriptions.catalogue import ConsumerEntry, consumer_entries, contract_entries
 from eventbus.subscriptions.models import Subscription

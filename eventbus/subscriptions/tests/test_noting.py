@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from eventbus.consumer import CONSUMERS, Consumer, consumer
+from eventbus.declaration import CONSUMERS, Consumer, consumer
 from eventbus.ids import first_id_at
 from eventbus.monitoring import deliveries
 from eventbus.monitoring.bus_rules import event_age

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 
-from eventbus.consumer import Retry, consumer
+from eventbus.declaration import Retry, consumer
 from eventbus.errors import InvalidEvent, PermanentFailure, Reason
 from eventbus.tests.samples import ParcelSent
 from eventbus.worker.delivery import Delivery

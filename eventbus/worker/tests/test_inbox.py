@@ -5,7 +5,7 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.consumer import consumer
+from eventbus.declaration import consumer
 from eventbus.recording.context import current_cause
 from eventbus.testing.bus import deliver, delivered
 from eventbus.tests.samples import ParcelSent, track, track_all

@@ -10,9 +10,9 @@ from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
 from eventbus.archive.models import ArchivedEvent as Archived
-from eventbus.consumer import CONSUMERS, Consumer, Retry, consumer
 from eventbus.contracts.event import Event
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.declaration import CONSUMERS, Consumer, Retry, consumer
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
 from eventbus.testing.bus import deliver, from_archive

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from eventbus.consumer import CONSUMERS, LADDER, Retry, consumer, consumers_by_group
 from eventbus.contracts.event import Event
+from eventbus.declaration import CONSUMERS, LADDER, Retry, consumer, consumers_by_group
 from eventbus.recording.models import Stream
 from eventbus.tests.samples import ParcelSent, ParcelTracked, ParcelWeighed, track
 
