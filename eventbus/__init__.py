@@ -11,7 +11,7 @@ from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, Retry
 from eventbus.failpoints import failpoint
 from eventbus.ids import new_id
 from eventbus.monitoring.invariants import invariant
-from eventbus.monitoring.rules import alarm_rule
+from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.recording.context import acting_as, correlated_with, current_cause
 from eventbus.recording.publish import publish, publish_with, single_statement
 from eventbus.recording.streams import expect_version, lock_streams
@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "EventbusError",
     "InvalidEvent",
+    "Observation",
     "PermanentFailure",
     "Retry",
     "RetryAfter",

@@ -19,7 +19,7 @@ _CODES_BY_DECIMALS = {
 SMALLEST = {
     code: Decimal(1).scaleb(-decimals) for decimals, codes in _CODES_BY_DECIMALS.items() for code in codes.split()
 }
-#: More decimals than this no currency has.
+#: No currency has more decimals than this.
 FINEST = Decimal("0.0001")
 
 _COUNTRIES = """

@@ -69,7 +69,7 @@ class ConsumerEntry:
         found = {
             "ordered": self.declared.ordered,
             "set-wise": self.declared.batched,
-            "outside effects": self.declared.side_effects,
+            "side effects": self.declared.side_effects,
             "from the beginning": self.declared.start == "beginning",
             f"builds {', '.join(self.declared.tables)}": bool(self.declared.tables),
         }

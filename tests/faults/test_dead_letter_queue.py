@@ -65,14 +65,14 @@ def postponed(bus: LiveBus) -> set[str]:
     return {line["event_id"] for line in lines if line.get("event") == "event.postponed"}
 
 
-@pytest.mark.parametrize(("remove", "mend"), [(unbind, bind_again), (delete, declare_again)])
+@pytest.mark.parametrize(("remove", "restore"), [(unbind, bind_again), (delete, declare_again)])
 def test_letters_wait_for_a_dead_letter_queue_that_is_missing(
-    bus: LiveBus, remove: Callable[[LiveBus], None], mend: Callable[[LiveBus], None]
+    bus: LiveBus, remove: Callable[[LiveBus], None], restore: Callable[[LiveBus], None]
 ) -> None:
     remove(bus)
     events = ask("give up", LETTERS)
     bus.wait_for(lambda: postponed(bus) >= {str(event) for event in events}, "each letter to find no queue", 60)
-    mend(bus)
+    restore(bus)
     bus.wait_for(lambda: bus.wire.ready(QUEUE) >= LETTERS, "the letters to arrive")
     letters = bus.wire.take_all(QUEUE)
     assert sorted(letter.properties["message_id"] for letter in letters) == sorted(map(str, events))

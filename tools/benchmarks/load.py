@@ -66,7 +66,7 @@ async def flat_out(path: str, token: str, seconds: float) -> list[float]:
 async def steadily(path: str, token: str, *, rate: int, seconds: float) -> list[float]:
     """Place orders at a steady rate; returns for each the seconds until its confirmation was committed.
 
-    The database tells of it: see `end_to_end.TELL`.
+    The database reports it: see `end_to_end.TELL`.
     """
     sent: dict[str, float] = {}
     confirmed: dict[str, float] = {}

@@ -23,7 +23,7 @@ def run(*, quick: bool) -> list[Result]:
 
 
 def reserve(count: int, **env: str) -> float:
-    """Orders per second, each with its reservation and the event that tells of it."""
+    """Orders per second, each with its reservation and the event that reports it."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE processed_event, inventory_reservation, inventory_stock, stream, outbox")
     fill_shelves()
