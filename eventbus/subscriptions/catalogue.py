@@ -68,7 +68,7 @@ class ConsumerEntry:
             return []
         found = {
             "ordered": self.declared.ordered,
-            "set-wise": self.declared.batched,
+            "batched": self.declared.batched,
             "side effects": self.declared.side_effects,
             "from the beginning": self.declared.start == "beginning",
             f"builds {', '.join(self.declared.tables)}": bool(self.declared.tables),
