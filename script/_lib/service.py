@@ -122,6 +122,8 @@ class Service:
                 start_new_session=True,
             )
         self.note(process.pid)
+        # It outlives us, and nobody here waits for it. Left open, Python warns of a child that is still running.
+        process.returncode = 0
         return process.pid
 
     def note(self, pid: int) -> None:
