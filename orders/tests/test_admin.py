@@ -106,8 +106,8 @@ def test_what_a_customer_wrote_is_text_and_not_html(admin: Client) -> None:
 def test_a_large_table_is_not_counted(admin: Client, staff: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO orders_order (id, status, customer_id, customer_email, shipping_address, total_amount, currency, "
-            "correlation_id, created_at, updated_at, channel_id) "
+            "INSERT INTO orders_order (id, status, customer_id, customer_email, shipping_address, total_amount, "
+            "currency, correlation_id, created_at, updated_at, channel_id) "
             "SELECT gen_random_uuid(), 'CREATED', 'c', 'e', '{}', 1, 'USD', 'x', now(), now(), %s "
             "FROM generate_series(1, 12000)",
             [staff.pk],

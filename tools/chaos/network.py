@@ -5,7 +5,7 @@ when it is restored, also from those who have long given up.
 """
 
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from threading import Event as Flag
 from threading import Thread
@@ -28,6 +28,8 @@ class Network(Thread):
         super().__init__(name="network", daemon=True)
         self.host, self.port = host, port
         self.links: dict[str, Link] = {}
+        self._servers: list[asyncio.Server] = []
+        self._carrying: set[asyncio.Task[None]] = set()
         self._is_up = Flag()
 
     def run(self) -> None:
@@ -38,6 +40,11 @@ class Network(Thread):
         self._over = asyncio.Event()
         self._is_up.set()
         await self._over.wait()
+        for server in self._servers:
+            server.close()
+        for carrying in self._carrying:
+            carrying.cancel()
+        await asyncio.gather(*self._carrying)
 
     def open(self) -> None:
         self.start()
@@ -62,19 +69,26 @@ class Network(Thread):
         if name not in self.links:
             link = Link()
             link.passes.set()
-            server = await asyncio.start_server(lambda reader, writer: self._carry(link, reader, writer), "127.0.0.1")
+            server = await asyncio.start_server(lambda reader, writer: self._begin(link, reader, writer), "127.0.0.1")
+            self._servers.append(server)
             link.port = server.sockets[0].getsockname()[1]
             self.links[name] = link
         return self.links[name].port
 
+    def _begin(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carrying = asyncio.get_running_loop().create_task(self._carry(link, reader, writer))
+        self._carrying.add(carrying)
+        carrying.add_done_callback(self._carrying.discard)
+
     async def _carry(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await link.passes.wait()
-        try:
-            far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
-        except OSError:
-            writer.close()  # there is no broker now
-            return
-        await asyncio.gather(_pump(link, reader, far_writer), _pump(link, far_reader, writer))
+        with closing(writer), suppress(asyncio.CancelledError):
+            await link.passes.wait()
+            try:
+                far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+            except OSError:
+                return  # there is no broker now
+            with closing(far_writer):
+                await asyncio.gather(_pump(link, reader, far_writer), _pump(link, far_reader, writer))
 
 
 async def _pump(link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
