@@ -37,7 +37,7 @@ class Delivery:
         return value if isinstance(value, int) else 0
 
     def first_failed_at(self, now: datetime) -> datetime:
-        """When its first attempt failed, in UTC: now, where none did, or where the header is not a time that has been."""
+        """When its first attempt failed, in UTC: now, where none did or the header is not a time that has been."""
         return min(read_moment(self.headers.get("x-first-failed-at")) or now, now)
 
     @property
