@@ -45,6 +45,10 @@ class UnsafeJSON(EventbusError, ValueError):
     """JSON that its grammar allows, or Python's parser does, and the bus doesn't."""
 
 
+class RepeatedName(UnsafeJSON):
+    """A JSON object has a name twice. Each reader would take another of the two."""
+
+
 class InvalidEvent(EventbusError):
     """The bytes are not an event that this code understands. Retrying cannot heal it. `reason` is one of UNREAD."""
 

@@ -1,14 +1,15 @@
 """The envelope as bytes: written for the wire, read from the wire, strict about both."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
 
 from eventbus.contracts.event import Envelope, Event, Metadata
-from eventbus.contracts.exact_json import decode_archived_json, decode_json, encode_json
+from eventbus.contracts.exact_json import decode_archived_json, decode_json, encode_json, is_storable
 from eventbus.contracts.registry import contract_of
 from eventbus.contracts.rows import WireFields
-from eventbus.errors import InvalidEvent, Reason
+from eventbus.errors import InvalidEvent, Reason, RepeatedName
 
 #: The largest body that a consumer reads, in bytes. A bigger one is a dead letter.
 MAX_BODY_BYTES = 1_000_000
@@ -46,19 +47,36 @@ def decode(body: bytes | str) -> Event:
     """A message body as an event of its contract, with its envelope. Raises InvalidEvent."""
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent(Reason.TOO_LARGE, f"{len(body)} bytes; the limit is {MAX_BODY_BYTES}.")
-    try:
-        raw = decode_json(body)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidEvent(Reason.NOT_JSON, str(error)) from error
+    raw = _decode_json(body)
     try:
         envelope = Envelope.model_validate(raw)
     except ValidationError as error:
         raise InvalidEvent(Reason.INVALID_ENVELOPE, explain(error)) from error
     contract = contract_of(envelope.event_type, envelope.version)
     try:
-        return contract.from_envelope(envelope)
+        event = contract.from_envelope(envelope)
     except ValidationError as error:
         raise InvalidEvent(Reason.INVALID_DATA, explain(error)) from error
+    if (envelope.aggregate_type, envelope.aggregate_id) != (event.aggregate_type, event.aggregate_id):
+        raise InvalidEvent(
+            Reason.INVALID_ENVELOPE,
+            f"aggregateType, aggregateId: not {event.aggregate_type} and what {contract.aggregate_field} says.",
+        )
+    return event
+
+
+def _decode_json(body: bytes | str) -> Any:
+    try:
+        written = body.encode() if isinstance(body, str) else body
+        raw = decode_json(written, unique_names=True)
+    except RepeatedName as error:
+        raise InvalidEvent(Reason.INVALID_ENVELOPE, str(error)) from error
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise InvalidEvent(Reason.NOT_JSON, str(error)) from error
+    # What can't be stored can only have been written as an escape, and few bodies have one.
+    if b"\\u" in written and not is_storable(raw):
+        raise InvalidEvent(Reason.INVALID_DATA, "Its text has a NUL or half of a surrogate pair.")
+    return raw
 
 
 def from_row(fields: WireFields) -> Event:

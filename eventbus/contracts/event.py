@@ -1,15 +1,15 @@
 """Events and the envelope that carries them, as typed classes."""
 
-from datetime import datetime
+import re
 from typing import Annotated, Any, ClassVar, Self
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import UUID7, BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic.alias_generators import to_camel
 
 from eventbus.contracts.exact_json import encode_json
+from eventbus.contracts.fields import Line, Moment, Named
 from eventbus.contracts.registry import register
-from eventbus.contracts.versions import routing_key
+from eventbus.contracts.versions import VERSION, routing_key
 
 ENVELOPE_VERSION = "1.0"
 
@@ -24,21 +24,21 @@ class Contract(BaseModel):
 class Metadata(Contract):
     """`correlation_id` is the same in all that one user action caused; `causation_id` is the event directly before."""
 
-    correlation_id: Annotated[str, Field(min_length=1, max_length=128)]
-    causation_id: UUID | None = None
-    user_id: str | None = None
+    correlation_id: Annotated[Line, Field(max_length=128)]
+    causation_id: Named | None = None
+    user_id: Annotated[Line, Field(max_length=200)] | None = None
 
 
 class Envelope(Contract):
     """What every event carries beside its data. `sequence` counts 1, 2, 3 … within the aggregate."""
 
-    version: str
-    event_id: UUID
-    event_type: str
-    aggregate_type: str
-    aggregate_id: Annotated[str, Field(min_length=1, max_length=64)]
-    sequence: Annotated[int, Field(ge=1)]
-    occurred_at: datetime
+    version: Annotated[str, Field(pattern=VERSION)]
+    event_id: UUID7
+    event_type: Annotated[Line, Field(max_length=200)]
+    aggregate_type: Annotated[Line, Field(max_length=200)]
+    aggregate_id: Annotated[Line, Field(max_length=64)]
+    sequence: Annotated[int, Field(strict=True, ge=1, lt=2**31)]
+    occurred_at: Moment
     metadata: Metadata
     data: dict[str, Any]
 
@@ -73,6 +73,8 @@ class Event(Contract):
             raise TypeError(
                 f"{cls.__name__} does not say its {missing}: class X(Event, type=…, version=…, aggregate=…)."
             ) from None
+        if not re.search(VERSION, cls.version):
+            raise TypeError(f"{cls.__name__}: version={cls.version!r} is not <major>.<minor>, as in 1.0.")
         if cls.aggregate_field not in cls.model_fields:
             raise TypeError(f"{cls.__name__}: aggregate={cls.aggregate_field!r} is not one of its fields.")
         cls.aggregate_type = kwargs.get("aggregate_type", cls.type.split(".")[0])

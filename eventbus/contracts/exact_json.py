@@ -1,15 +1,16 @@
 """JSON whose numbers keep their digits: money is a number on the wire and a Decimal in code."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from eventbus.errors import UnsafeJSON
+from eventbus.errors import RepeatedName, UnsafeJSON
 
-#: The largest power of ten that a number may have, either way.
-MAX_EXPONENT = 100
+#: The largest power of ten that a number may have, either way, and how many characters it may be written in.
+MAX_EXPONENT, MAX_CHARS = 100, 1_000
 
 #: Writes the digits as they are, never as a float.
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
@@ -22,14 +23,26 @@ def decode_json(body: bytes | str, *, unique_names: bool = False) -> Any:
 
     Raises UnsafeJSON for what the grammar allows, or Python's parser does, and we don't; any other ValueError or an
     ArithmeticError for what is not JSON, and RecursionError for what is nested too deeply. `unique_names` refuses an
-    object that has a name twice.
+    object that has a name twice, with RepeatedName.
     """
-    return json.loads(
-        body if isinstance(body, str) else body.decode(),
-        parse_float=_number,
-        parse_constant=_refuse_constant,
-        object_pairs_hook=_object if unique_names else None,
-    )
+    text = body if isinstance(body, str) else body.decode()
+    return (_UNIQUE if unique_names else _PLAIN).decode(text)
+
+
+def is_storable(value: Any) -> bool:
+    """Whether PostgreSQL can hold all text in a JSON value: not NUL, and not half of a surrogate pair."""
+    rest = [value]
+    while rest:
+        match rest.pop():
+            case str() as text:
+                if "\x00" in text or _HALF.search(text):
+                    return False
+            case dict() as names:
+                rest += names
+                rest += names.values()
+            case list() as items:
+                rest += items
+    return True
 
 
 def _refuse_constant(name: str) -> None:
@@ -37,15 +50,21 @@ def _refuse_constant(name: str) -> None:
 
 
 def _number(text: str) -> Decimal:
-    # Python would write out 1E+999999999 digit by digit, and nothing could stop it.
+    # Python would write out 1E+999999999 digit by digit, and nothing could stop it; PostgreSQL has a limit of its own.
     number = Decimal(text)
-    if abs(number.adjusted()) > MAX_EXPONENT:
-        raise UnsafeJSON("a number has too large an exponent.")
+    if abs(number.adjusted()) > MAX_EXPONENT or len(text) > MAX_CHARS:
+        raise UnsafeJSON("a number has too large an exponent or too many digits.")
     return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise UnsafeJSON("a name occurs twice in one object.")
+        raise RepeatedName("a name occurs twice in one object.")
     return found
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+# Made once: json.loads() makes one for each call.
+_PLAIN = json.JSONDecoder(parse_float=_number, parse_constant=_refuse_constant)
+_UNIQUE = json.JSONDecoder(parse_float=_number, parse_constant=_refuse_constant, object_pairs_hook=_object)

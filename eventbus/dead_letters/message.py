@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
 from eventbus.errors import Reason
-from eventbus.worker.delivery import PASSED_ON, parse_attempts
+from eventbus.worker.delivery import PASSED_ON, parse_attempts, read_moment
 
 #: Why the broker itself dead-lettered a message, in our words (https://www.rabbitmq.com/docs/dlx).
 BROKER_REASONS = {
@@ -54,7 +54,7 @@ def read_message(
     """A message of `<consumer>.dead` as it is stored. Never raises: anybody may have written it."""
     named = _named(body)
     reason = headers.get("x-dead-reason") or _broker_reason(consumer, headers)
-    failed_at = _moment(headers.get("x-failed-at"), now)
+    failed_at = read_moment(headers.get("x-failed-at")) or now
     text = {name: clean(headers.get(f"x-{name}")) for name in ("error-class", "error-message", "traceback")}
     message = text["error-message"] or _explain(clean(reason))
     # The broker's own letters have no history: what killed their workers left no word.
@@ -73,7 +73,7 @@ def read_message(
         traceback=text["traceback"],
         code_place=clean(headers.get("x-error-place"))[:500],
         attempts=clean_json(parse_attempts(headers.get("x-attempts"))) or [unsaid],
-        first_failed_at=_moment(headers.get("x-first-failed-at"), failed_at),
+        first_failed_at=read_moment(headers.get("x-first-failed-at")) or failed_at,
         failed_at=failed_at,
         code_version=clean(headers.get("x-code-version"))[:200] or "unknown",
         headers={clean(name): clean_json(value) for name, value in headers.items() if not _is_kept_apart(name)},
@@ -127,14 +127,6 @@ def _uuid(value: Any) -> UUID | None:
         return UUID(value) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def _moment(value: Any, otherwise: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return otherwise
 
 
 def _broker_reason(consumer: str, headers: Mapping[str, Any]) -> str:

@@ -47,6 +47,8 @@ class BusQueue(kombu.Queue):
             return callback(message)
 
         self.channel.Message = PlainMessage
+        # The body stays as it came. py-amqp would decode it by a property that any publisher may set, such as UTF-16.
+        self.channel.auto_decode = False
         # RabbitMQ applies a channel's prefetch to the consumers that start after it.
         self.channel.basic_qos(0, self.prefetch, False)
         return super().consume(consumer_tag, stamped, **kwargs)

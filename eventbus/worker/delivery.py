@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,13 +36,9 @@ class Delivery:
         value = self.headers.get("x-delivery-count", 0)
         return value if isinstance(value, int) else 0
 
-    @property
-    def first_failed_at(self) -> datetime | None:
-        value = self.headers.get("x-first-failed-at")
-        try:
-            return datetime.fromisoformat(value) if isinstance(value, str) else None
-        except ValueError:
-            return None
+    def first_failed_at(self, now: datetime) -> datetime:
+        """When its first attempt failed, in UTC: now, where none did or the header is not a time that has been."""
+        return min(read_moment(self.headers.get("x-first-failed-at")) or now, now)
 
     @property
     def attempts(self) -> list[dict[str, Any]]:
@@ -53,6 +49,16 @@ class Delivery:
     def may_retry(self) -> bool:
         """Whether a failure may come again. The first of a replay may not: they show at once whether the fix works."""
         return "x-single-try" not in self.headers
+
+
+def read_moment(value: Any) -> datetime | None:
+    """A header's moment in UTC, which it is taken for where it does not say; None where it is not one. Never raises:
+    anyone can write the header, and Python's calendar ends where some time zones have not."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def parse_attempts(value: Any) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 import random
 import traceback
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -63,7 +63,7 @@ def decide(consumer: Consumer, error: Exception, delivery: Delivery, now: dateti
 
     An outage of the database and the failure of an earlier event, in an ordered consumer, use up no attempt.
     """
-    since_first_failure = (now - (delivery.first_failed_at or now).astimezone(UTC)).total_seconds()
+    since_first_failure = (now - delivery.first_failed_at(now)).total_seconds()
     if isinstance(error, InvalidEvent):
         return GiveUp(error.reason)
     if isinstance(error, PoisonMessage):
@@ -110,7 +110,7 @@ def retry_message(
         **delivery.headers,
         "x-attempt": again.attempt,
         "x-attempts": _with_attempt(delivery, error, now),
-        "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
+        "x-first-failed-at": delivery.first_failed_at(now).isoformat(),
     }
     jitter = random.choice(JITTER)
     return _resend(wait_exchange(again.delay, jitter), consumer, delivery, headers)
@@ -129,7 +129,7 @@ def dead_message(consumer: Consumer, delivery: Delivery, dead: GiveUp, error: Ex
         "x-consumer": consumer.name,
         "x-attempt": delivery.attempt,
         "x-attempts": _with_attempt(delivery, error, now),
-        "x-first-failed-at": (delivery.first_failed_at or now).isoformat(),
+        "x-first-failed-at": delivery.first_failed_at(now).isoformat(),
         "x-failed-at": now.isoformat(),
         "x-error-place": place_of(error),
         "x-code-version": bus_settings.CODE_VERSION,

@@ -106,13 +106,17 @@ class Run:
 
 def as_delivery(message: Any) -> Delivery:
     """What the pool process needs of a broker message."""
+    headers = {
+        name: value
+        for name, value in (message.headers or {}).items()
+        if name in OWN_HEADERS or name.startswith("cloudEvents")
+    }
+    if not message.delivery_info.get("redelivered"):
+        # RabbitMQ 4 leaves in it what the publisher wrote, until it delivers the message once more.
+        headers.pop("x-delivery-count", None)
     return Delivery(
         body=bytes(message.body) if isinstance(message.body, memoryview) else message.body,
-        headers={
-            name: value
-            for name, value in (message.headers or {}).items()
-            if name in OWN_HEADERS or name.startswith("cloudEvents")
-        },
+        headers=headers,
         properties={name: message.properties[name] for name in PASSED_ON if name in message.properties},
     )
 

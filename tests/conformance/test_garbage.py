@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from eventbus import publish
+from eventbus import new_id, publish
 from eventbus.testing import on_the_wire
 from tests.support.bus import LiveBus
 from tests.support.wire import Letter
@@ -51,6 +51,12 @@ GARBAGE: dict[str, tuple[bytes, str, dict[str, Any]]] = {
     "an unknown type": (changed(eventType="probe.eaten"), "unknown_type", PLAIN),
     "an unknown version": (changed(version="9.9"), "unknown_version", PLAIN),
     "an event for others": (on_the_wire(NobodyCares(nobody_id=uuid4())), "not_subscribed", PLAIN),
+    "a NUL": (changed(addedLater="a\0b"), "invalid_data", PLAIN),
+    "half a character": (changed(addedLater="\ud800"), "invalid_data", PLAIN),
+    "an id of another kind": (changed(eventId=str(uuid4())), "invalid_envelope", PLAIN),
+    "another's aggregate": (changed(aggregateId=str(uuid4())), "invalid_envelope", PLAIN),
+    "a name twice": (good().replace(b'"sequence":1', b'"sequence":1,"sequence":1'), "invalid_envelope", PLAIN),
+    "UTF-16, and it says so": (good().decode().encode("utf-16"), "not_json", PLAIN | {"content_encoding": "utf-16"}),
     "a pickle": (pickle.dumps({"a": 1}), "not_json", {"content_type": "application/x-python-serialize"}),
     "a pickled Celery message": (
         pickle.dumps(((), {}, {})),
@@ -120,9 +126,12 @@ def test_garbage_takes_no_good_event_with_it(live_bus: LiveBus) -> None:
 
 
 def test_an_event_of_another_program_is_handled_like_ours(live_bus: LiveBus) -> None:
-    """Any program may publish: an envelope as the body is all that a consumer needs."""
-    event_id = uuid4()
-    live_bus.wire.publish(on_the_wire(ProbeSent(probe_id=uuid4()), event_id=event_id), key=KEY)
+    """Any program may publish: an envelope as the body is all that a consumer needs. It may know more than we do, and
+    its properties and headers count for nothing."""
+    event_id = new_id()
+    newer = changed(eventId=str(event_id), version="1.7", addedLater=True)
+    said = {"content_encoding": "utf-16", "headers": {"x-delivery-count": 25, "x-first-failed-at": "9999-12-31"}}
+    live_bus.wire.publish(newer, key=KEY, **said)
     for consumer in CONSUMERS:
         live_bus.wait_for(partial(live_bus.effects, consumer, event_id), consumer)
         assert live_bus.effects(consumer, event_id) == 1

@@ -26,7 +26,7 @@ def contracts() -> list[tuple[str, str]]:
     """Type and version of the product's own contracts, those of the tests left out."""
     from eventbus.contracts.registry import CONTRACTS
 
-    return sorted(known for known, contract in CONTRACTS.items() if is_ours(contract.__module__))
+    return sorted((each.type, each.version) for each in CONTRACTS.values() if is_ours(each.__module__))
 
 
 def is_ours(module: str) -> bool:

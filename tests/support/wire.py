@@ -37,7 +37,10 @@ class Wire:
     @contextmanager
     def channel(self) -> Iterator[amqp.Channel]:
         with Connection(self.url, connect_timeout=5) as connection:
-            yield connection.channel()
+            channel = connection.channel()
+            # Bodies as they are, whatever their properties say of them.
+            channel.auto_decode = False
+            yield channel
 
     def publish(self, body: bytes | str, *, key: str, exchange: str = "orders", **properties: Any) -> None:
         """Send one message and wait until the broker has it."""

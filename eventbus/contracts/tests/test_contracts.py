@@ -10,8 +10,15 @@ from eventbus.contracts.codec import MAX_BODY_BYTES, decode, encode_envelope
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WireFields
 from eventbus.errors import InvalidEvent
+from eventbus.ids import new_id
 from eventbus.testing.bus import delivered, on_the_wire
 from eventbus.tests.samples import Line, ParcelSent
+
+NIL, MAX = str(UUID(int=0)), str(UUID(int=2**128 - 1))
+NO_MOMENTS = [
+    "2026-02-01T00:00:00", "2026-02-01", "1769904000", 1769904000, "0001-01-01T00:00:00+05:00",
+    "9999-12-31T23:59:59-05:00", "2026-02-30T00:00:00Z", "2026-W05-1T00:00:00Z", "2026-02-01T00:00:00Z\n",
+]  # fmt: skip
 
 
 def changed(**fields: object) -> bytes:
@@ -21,7 +28,7 @@ def changed(**fields: object) -> bytes:
 
 
 def test_an_event_survives_the_wire() -> None:
-    event_id, cause = uuid4(), uuid4()
+    event_id, cause = new_id(), new_id()
     sent = ParcelSent(parcel_id="p1", lines=(Line(sku="ä\u2028\"'<", price=Decimal("0.10")),))
 
     event = delivered(sent, event_id=event_id, correlation_id="corr-1", causation_id=cause)
@@ -87,6 +94,28 @@ def test_money_keeps_every_digit(text: str) -> None:
         (changed(sequence=0), "invalid_envelope"),
         (changed(occurredAt="yesterday"), "invalid_envelope"),
         (changed(aggregateId=None), "invalid_envelope"),
+        # What nobody meant, though pydantic would take it.
+        *((changed(eventId=each), "invalid_envelope") for each in (NIL, MAX, str(uuid4()))),
+        *((changed(metadata={"correlationId": "c", "causationId": each}), "invalid_envelope") for each in (NIL, MAX)),
+        *((changed(sequence=each), "invalid_envelope") for each in ("1", True, 1.0, 2**31)),
+        *((changed(version=each), "invalid_envelope") for each in ("", "1", "1.x", "1.0\n", "v1.0", 1.0)),
+        *((changed(occurredAt=each), "invalid_envelope") for each in NO_MOMENTS),
+        *((changed(aggregateId=each), "invalid_envelope") for each in ("p2", "p1\n", "", 1, None)),
+        (changed(aggregateType="letter"), "invalid_envelope"),
+        (changed(eventType="parcel.sent\n"), "invalid_envelope"),
+        (changed(metadata={"correlationId": "a\r\nb"}), "invalid_envelope"),
+        (changed(metadata={"correlationId": "c", "userId": "u" * 201}), "invalid_envelope"),
+        (changed().replace(b'"sequence": 1', b'"sequence": 1, "sequence": 2'), "invalid_envelope"),
+        (changed().replace(b'"parcelId": "p1"', b'"parcelId": "p2", "parcelId": "p1"'), "invalid_envelope"),
+        (changed().decode().encode("utf-16"), "not_json"),
+        (changed().decode().encode("utf-16-le"), "not_json"),
+        (b"\xef\xbb\xbf" + changed(), "not_json"),
+        # What JSON allows and PostgreSQL can't hold, wherever it stands.
+        (changed(addedLater="a\0b"), "invalid_data"),
+        (changed(data={"parcelId": "p1", "colour\0": 1}), "invalid_data"),
+        (changed(data={"parcelId": "p1", "colours": [{"of": ["\ud800"]}]}), "invalid_data"),
+        (changed(data={"parcelId": "p1", "\udfff": 1}), "invalid_data"),
+        (changed(data={"parcelId": "p1"}).replace(b'"p1"}', b'"p1", "weight": 1.%s}' % (b"0" * 20_000)), "not_json"),
         (changed(data=[1]), "invalid_envelope"),
         (changed(data=None), "invalid_envelope"),
         (changed(eventType="parcel.eaten"), "unknown_type"),
@@ -114,6 +143,46 @@ def test_a_refusal_does_not_repeat_the_values() -> None:
 def test_unknown_fields_are_left_out_so_that_producers_may_add_some() -> None:
     event = decode(changed(data={"parcelId": "p1", "colour": "red"}, addedLater=True))
     assert event.model_dump() == ParcelSent(parcel_id="p1").model_dump()
+
+
+@pytest.mark.parametrize("text", ["a \\ud83d\\ude00", "back\\\\u0000slash", "\\u00e4\\ttab"])
+def test_other_escapes_are_only_text(text: str) -> None:
+    event = decode(changed(addedLater=0).replace(b'"addedLater": 0', f'"addedLater": "{text}"'.encode()))
+    assert event.model_dump() == ParcelSent(parcel_id="p1").model_dump()
+
+
+@pytest.mark.parametrize("moment", ["2026-02-01t01:30:00.1234567+01:30", "2026-02-01 00:00:00.123456Z"])
+def test_a_moment_with_a_time_zone_is_read_in_utc(moment: str) -> None:
+    occurred_at = decode(changed(occurredAt=moment)).envelope.occurred_at
+    assert occurred_at.isoformat() == "2026-02-01T00:00:00.123456+00:00"
+
+
+def test_a_newer_minor_version_is_understood_and_the_envelope_keeps_what_came() -> None:
+    event = decode(changed(version="1.12", data={"parcelId": "p1", "colour": "red"}))
+    assert isinstance(event, ParcelSent)
+    assert (event.envelope.version, event.routing_key()) == ("1.12", "parcel.sent.v1")
+
+
+def test_of_the_known_minor_versions_the_newest_reads_all() -> None:
+    class ParcelSentTen(Event, type="parcel.sent", version="1.10", aggregate="parcel_id"):
+        parcel_id: str
+        colour: str = "brown"
+
+    class ParcelSentNine(Event, type="parcel.sent", version="1.9", aggregate="parcel_id"):
+        parcel_id: str
+
+    for version in ("1.0", "1.9", "1.10", "1.11"):
+        assert isinstance(decode(changed(version=version)), ParcelSentTen)
+    with pytest.raises(InvalidEvent, match=r"known: 1\.10"):
+        decode(changed(version="2.0"))
+
+
+@pytest.mark.parametrize("version", ["1", "one.two", "1.0.0", ""])
+def test_a_version_is_two_numbers(version: str) -> None:
+    with pytest.raises(TypeError, match=r"is not <major>\.<minor>"):
+
+        class Undecided(Event, type="parcel.undecided", version=version, aggregate="parcel_id"):
+            parcel_id: str
 
 
 def test_an_unknown_version_names_the_known_ones() -> None:

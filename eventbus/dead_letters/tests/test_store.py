@@ -146,6 +146,12 @@ def test_a_delivery_that_killed_its_workers_says_so_by_the_brokers_own_word() ->
     assert outcome_of(found) == "dead"
 
 
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "9999-12-31", "never"])
+def test_a_time_that_nobody_can_have_written_in_good_faith_is_stored_all_the_same(since: str) -> None:
+    ingest([dead_message(**{"x-first-failed-at": since, "x-failed-at": since})])
+    assert DeadLetter.objects.count() == 1
+
+
 KNOWN = [
     *("x-dead-reason", "x-error-class", "x-error-message", "x-traceback", "x-error-place", "x-code-version"),
     *("x-attempt", "x-attempts", "x-first-failed-at", "x-failed-at", "x-replay-id", "x-letter-id", "x-death"),

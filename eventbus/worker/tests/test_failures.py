@@ -90,14 +90,33 @@ def test_only_what_heals_in_no_time_is_run_again_at_once(code: str, momentary: b
 def test_anyone_may_write_nonsense_into_the_headers(nonsense: Any) -> None:
     delivery = Delivery(b"{}", {"x-attempt": nonsense, "x-first-failed-at": nonsense, "x-delivery-count": nonsense})
     assert delivery.attempt == 1
-    assert delivery.first_failed_at is None
+    assert delivery.first_failed_at(NOW) == NOW
     assert isinstance(delivery.redeliveries, int)
 
 
-@pytest.mark.parametrize("since", ["2025-03-01T11:00:00", "2025-03-01T11:00:00+00:00", "not a time", "9999-12-31"])
-def test_a_decision_is_reached_whatever_the_time_header_says(patient: Any, since: str) -> None:
+@pytest.mark.parametrize(
+    ("since", "read"),
+    [
+        ("2025-03-01T11:00:00+00:00", "2025-03-01T11:00:00+00:00"),
+        ("2025-03-01T12:00:00+01:00", "2025-03-01T11:00:00+00:00"),
+        ("2025-03-01T11:00:00", "2025-03-01T11:00:00+00:00"),
+        (datetime(2025, 3, 1, 11), "2025-03-01T11:00:00+00:00"),
+        ("0001-01-01", "0001-01-01T00:00:00+00:00"),
+        # No moment of Python's calendar, one that is still to come, and no moment at all: as if it had not failed yet.
+        ("0001-01-01T00:00:00+05:00", NOW.isoformat()),
+        ("9999-12-31T23:59:59-05:00", NOW.isoformat()),
+        ("9999-12-31", NOW.isoformat()),
+        ("not a time", NOW.isoformat()),
+    ],
+)
+def test_a_decision_is_reached_whatever_the_time_header_says(patient: Any, since: Any, read: str) -> None:
     delivery = Delivery(b"{}", {"x-attempt": 2, "x-first-failed-at": since})
-    assert isinstance(decide(patient, ValueError("x"), delivery, NOW), RetryLater | GiveUp)
+    decided = decide(patient, ValueError("x"), delivery, NOW)
+    assert isinstance(decided, RetryLater | GiveUp)
+    again = retry_message(patient, delivery, RetryLater(1, 3), ValueError("x"), NOW)
+    given_up = dead_message(patient, delivery, GiveUp(Reason.EXPIRED), ValueError("x"), NOW)
+    for message in (again, given_up):
+        assert message.properties["application_headers"]["x-first-failed-at"] == read
 
 
 def test_a_retry_goes_back_to_its_consumer_alone_and_remembers_the_first_failure(patient: Any) -> None:

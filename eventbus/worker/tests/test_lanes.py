@@ -1,7 +1,21 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from eventbus.tests.builders import declare
-from eventbus.worker.lanes import Lane, pool_size, slots
+from eventbus.worker.lanes import Lane, as_delivery, pool_size, slots
+
+
+def message(*, redelivered: bool = False, **headers: Any) -> Any:
+    """A message as kombu hands it over."""
+    return SimpleNamespace(
+        body=b"{}",
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+        properties={},
+        delivery_info={"redelivered": redelivered},
+        delivery_tag=1,
+    )
 
 
 def lane(*, batch: int = 8, waiting: int = 0) -> Lane:
@@ -62,3 +76,8 @@ def test_each_other_consumer_of_a_worker_keeps_a_process_free(
 def test_a_pool_has_a_process_per_consumer_at_least(concurrencies: list[int], limit: int, expected: int) -> None:
     consumers = [declare(f"parcel.c{n}", concurrency=each) for n, each in enumerate(concurrencies)]
     assert pool_size(consumers, limit) == expected
+
+
+@pytest.mark.parametrize(("redelivered", "counted"), [(True, 25), (False, 0)])
+def test_a_count_of_deliveries_is_the_brokers_only_where_it_delivers_again(redelivered: bool, counted: int) -> None:
+    assert as_delivery(message(redelivered=redelivered, x_delivery_count=25)).redeliveries == counted

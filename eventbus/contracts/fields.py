@@ -1,0 +1,40 @@
+"""Types of fields that a contract may name: what they hold can be stored, and written on a line."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _written_out(value: object) -> object:
+    # pydantic would take seconds since 1970 as well, and guess at what is left out.
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise PydanticCustomError("moment", "Not a moment as RFC 3339 writes it, with a time zone.")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "Not a moment of the calendar in UTC.") from None
+
+
+def _not_a_limit(value: UUID) -> UUID:
+    # The nil and the max UUID are of no version.
+    if value.version is None:
+        raise PydanticCustomError("uuid", "Not a UUID that names anything.")
+    return value
+
+
+#: Text on one line: no line breaks or other control characters, which could end a header and hide things.
+Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
+#: A moment with a time zone, in UTC once it is read. On the wire it is text as in RFC 3339.
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
+#: A UUID that is neither nil nor max.
+Named = Annotated[UUID, AfterValidator(_not_a_limit)]
