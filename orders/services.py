@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from eventbus import Event, PermanentFailure, correlated_with, lock_streams, publish, single_statement
 from orders.currencies import in_currency
-from orders.events import Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
+from orders.events import CancelledBy, Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 from orders.models import MOVES, SETTLED, Order, Status
 from orders.queries import overdue
 from shipping.events import ShipmentDispatched
@@ -89,7 +89,7 @@ def ship_orders(dispatches: Mapping[UUID, Dispatch]) -> None:
             publish(shipped, caused_by=dispatch.caused_by, at=at)
 
 
-def cancel_order(*, order_id: UUID, reason: str) -> None:
+def cancel_order(*, order_id: UUID, reason: str, by: CancelledBy = CancelledBy.CUSTOMER) -> None:
     """Call an order off: when this returns it will never be delivered. Does nothing if it is cancelled already.
 
     Raises CannotMove for one that is rejected, shipped, or has left the house and will be SHIPPED in a moment.
@@ -99,7 +99,7 @@ def cancel_order(*, order_id: UUID, reason: str) -> None:
             # After it nothing is cancelled. See docs/decisions/0008.
             if lock_streams([order_id], having=ShipmentDispatched):
                 raise CannotMove(f"Order {order_id} has been dispatched: it cannot become {Status.CANCELLED}.")
-            publish(OrderCancelled(**told, reason=reason), at=at)
+            publish(OrderCancelled(**told, reason=reason, cancelled_by=by), at=at)
 
 
 def cancel_overdue(*, now: datetime) -> int:
@@ -131,7 +131,7 @@ def _give_up(orders: Sequence[Order], now: datetime) -> int:
         # Nobody acts here: the cancellation belongs to the story of the request that placed the order.
         with correlated_with(order.correlation_id, order_id=str(order.pk)):
             log.error("order.stuck", age_seconds=int((now - order.created_at).total_seconds()))
-            publish(OrderCancelled(**told, reason=TIMED_OUT), at=at)
+            publish(OrderCancelled(**told, reason=TIMED_OUT, cancelled_by=CancelledBy.DEADLINE), at=at)
     return len(given_up)
 
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from eventbus import publish
 from eventbus.testing import ArchivedEvent, published
 from orders import invariants, services, tasks
-from orders.events import OrderCancelled
+from orders.events import CancelledBy, OrderCancelled
 from orders.models import Order
 from orders.tests.builders import dispatched, placed_order
 from tests.support.threads import at_once
@@ -40,7 +40,8 @@ def test_an_order_past_its_deadline_is_alarmed_and_cancelled_once() -> None:
     order.refresh_from_db()
     assert (order.status, order.cancel_reason) == ("CANCELLED", "timed out")
     assert order.timed_out_at is not None
-    assert [(event.order_id, event.reason) for event in published(OrderCancelled)] == [(order.pk, "timed out")]
+    [told] = published(OrderCancelled)
+    assert (told.order_id, told.reason, told.cancelled_by) == (order.pk, "timed out", CancelledBy.DEADLINE)
     assert ArchivedEvent.objects.get(type="order.cancelled").correlation_id == order.correlation_id
     assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
