@@ -58,7 +58,7 @@ ORDER BY mail.id LIMIT 1000
 
 @invariant(
     "I4",
-    "every confirmed, rejected, shipped or cancelled order has one mail about it, sent at most once, and none is forgotten",
+    "every confirmed, rejected, shipped or cancelled order has its one mail about it, sent once at most, not forgotten",
 )
 def doubled_or_missing_mails() -> list[str]:
     """Where orders and mails don't match, in words. Mails in doubt are not violations: nobody can know about them."""
