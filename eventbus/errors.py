@@ -65,9 +65,10 @@ class PermanentFailure(EventbusError):
 
 
 class RetryAfter(EventbusError):
-    """A handler raises it where it knows when to try again, such as from a Retry-After header.
+    """A handler raises it where it knows when to try this one event again, such as from a Retry-After header.
 
-    Rounded up to the next rung of the ladder. Uses up no attempt; the consumer's `max_age` still holds.
+    Rounded up to the next rung of the ladder. Uses up no attempt; the consumer's `max_age` still holds. It says
+    nothing of other events: the circuit breaker does not count it. Where everything fails alike, raise another error.
     """
 
     def __init__(self, seconds: float, why: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What notifications reacts to. The first three write mails, the last sends them: a mail server that is down delays
+"""What notifications reacts to. The first four write mails, the last sends them: a mail server that is down delays
 mail and nothing else."""
 
 from collections.abc import Sequence
@@ -7,7 +7,15 @@ from eventbus import Retry, consumer
 from notifications import rendering, services
 from notifications.events import NotificationQueued
 from notifications.models import Kind, Mail
-from orders.events import OrderConfirmed, OrderRejected, OrderShipped
+from orders.events import CancelledBy, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped
+
+#: What a cancellation says first.
+BY_WHOM: dict[CancelledBy | None, str] = {
+    CancelledBy.CUSTOMER: "It was cancelled at your request, where you placed it.",
+    CancelledBy.STAFF: "It was cancelled by our staff.",
+    CancelledBy.DEADLINE: "It was cancelled by us, because we could not confirm it in time. We are sorry.",
+    None: "It was called off.",
+}
 
 
 @consumer("notifications.queue_confirmation", on=[OrderConfirmed], concurrency=20, time_limit=10, batched=True)
@@ -26,6 +34,12 @@ def queue_apology(events: Sequence[OrderRejected]) -> None:
 def queue_tracking(events: Sequence[OrderShipped]) -> None:
     """Write to the customer that the order is on its way, and how to follow it."""
     services.queue_mails([(tracking(event), event) for event in events])
+
+
+@consumer("notifications.queue_cancellation", on=[OrderCancelled], concurrency=20, time_limit=10, batched=True)
+def queue_cancellation(events: Sequence[OrderCancelled]) -> None:
+    """Write to the customer that the order was called off, by whom and why."""
+    services.queue_mails([(cancellation(event), event) for event in events])
 
 
 @consumer(
@@ -68,3 +82,10 @@ def tracking(event: OrderShipped) -> Mail:
         "estimated_delivery": event.estimated_delivery,
     }
     return rendering.render_mail(Kind.TRACKING, order_id=event.order_id, to=event.customer_email, context=context)
+
+
+def cancellation(event: OrderCancelled) -> Mail:
+    """The mail that answers a cancelled order."""
+    context = rendering.order_context(event.items, event.total_amount, event.currency)
+    context |= {"by_whom": BY_WHOM[event.cancelled_by], "reason": event.reason}
+    return rendering.render_mail(Kind.CANCELLATION, order_id=event.order_id, to=event.customer_email, context=context)

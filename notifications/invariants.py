@@ -7,13 +7,14 @@ from eventbus.archive import archived, cut_streams, done_by
 from notifications.consumers import deliver_mail
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Kind
-from orders.events import OrderConfirmed, OrderRejected, OrderShipped
+from orders.events import OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped
 
 #: Which event each kind of mail answers.
 ANSWERED: dict[type[Event], Kind] = {
     OrderConfirmed: Kind.CONFIRMATION,
     OrderRejected: Kind.APOLOGY,
     OrderShipped: Kind.TRACKING,
+    OrderCancelled: Kind.CANCELLATION,
 }
 
 MISSING = f"""
@@ -57,7 +58,7 @@ ORDER BY mail.id LIMIT 1000
 
 @invariant(
     "I4",
-    "every confirmed, rejected or shipped order has its one mail about it, sent once at most, and none is forgotten",
+    "every confirmed, rejected, shipped or cancelled order has its one mail about it, sent once at most, not forgotten",
 )
 def doubled_or_missing_mails() -> list[str]:
     """Where orders and mails don't match, in words. Mails in doubt are not violations: nobody can know about them."""

@@ -10,6 +10,7 @@ class Kind(models.TextChoices):
     CONFIRMATION = "confirmation"
     APOLOGY = "apology"
     TRACKING = "tracking"
+    CANCELLATION = "cancellation"
 
 
 class State(models.TextChoices):

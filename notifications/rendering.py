@@ -16,6 +16,7 @@ from notifications.models import Kind, Mail
 SUBJECTS = {
     Kind.CONFIRMATION: "Your order {number} is confirmed",
     Kind.TRACKING: "Your order {number} is on its way",
+    Kind.CANCELLATION: "Your order {number} is cancelled",
     Kind.APOLOGY: "We are sorry: we can't deliver your order {number}",
 }
 

@@ -63,8 +63,8 @@ def deliver_mail(mail_id: UUID) -> None:
     commit of the claim to the commit of what the server answered, is the one in which nobody can know. Such a mail
     becomes UNKNOWN and stays so until a person decides: it is not sent again by itself.
 
-    Raises NotTaken where another attempt may help, PermanentFailure where none will, BeingSent while another process
-    is at it.
+    Raises NotTaken where another attempt may help (as NotNow about this mail alone), PermanentFailure where none will,
+    BeingSent while another process is at it.
     """
     with _alone_with(mail_id):
         mail = Mail.objects.get(pk=mail_id)
@@ -75,7 +75,7 @@ def deliver_mail(mail_id: UUID) -> None:
                 _hand_over(mail)
             except smtp.NotTaken as error:
                 _note_not_taken(mail, error)
-                if error.permanent:
+                if isinstance(error, smtp.NeverTaken):
                     raise PermanentFailure(str(error)) from error
                 raise
 
@@ -118,7 +118,7 @@ def _hand_over(mail: Mail) -> None:
 
 
 def _note_not_taken(mail: Mail, error: smtp.NotTaken) -> None:
-    state = State.FAILED if error.permanent else State.QUEUED
+    state = State.FAILED if isinstance(error, smtp.NeverTaken) else State.QUEUED
     Mail.objects.filter(pk=mail.pk, state__in=[*NOT_TAKEN, State.SENDING]).update(state=state, error=str(error))
 
 

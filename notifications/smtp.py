@@ -7,7 +7,6 @@ has the mail. Only between the dot and that answer nobody can know.
 import re
 import select
 import smtplib
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,54 +15,63 @@ from time import monotonic
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.core.mail.backends.smtp import EmailBackend
+
+from eventbus import RetryAfter
+from notifications.connections import Connection, NotReady, connections
 
 #: Whoever takes longer up to the dot gets none: its answer has to come within the consumer's time limit as well.
 HANDSHAKE_SECONDS = 5
-#: The mail is safe by then; only courtesy waits.
-GOODBYE_SECONDS = 1
+#: So much of it may be spent on waiting for a connection.
+PATIENCE_SECONDS = 3
+#: After this a mail is offered again that its server does not want now. Who greylists wants to see it a minute later.
+AGAIN_SECONDS = 60
+#: Said at any step they are about us or the server, not about the mail: it closes, or wants us to log in.
+ABOUT_THE_SERVER = (421, 530)
 
 
 class NotTaken(Exception):
-    """The server has not taken the mail: sending it again cannot make two of it. `permanent`: nor would it help."""
+    """The server has not taken the mail, and would take no other: it is away, or refuses us. Sending this mail again
+    cannot make two of it."""
 
-    def __init__(self, why: str, *, permanent: bool = False) -> None:
-        super().__init__(why)
-        self.permanent = permanent
+
+class NotNow(NotTaken, RetryAfter):
+    """It does not take this one mail now, which says nothing of others: greylisting, a full mailbox, a policy."""
+
+    def __init__(self, why: str) -> None:
+        RetryAfter.__init__(self, AGAIN_SECONDS, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class NeverTaken(NotTaken):
+    """It will not take this mail, however often it is sent."""
 
 
 class Handover:
-    """A mail on its way over a connection of its own: first all but the dot, then the dot."""
+    """A mail on its way: first all but the dot, then the dot."""
 
-    def __init__(self) -> None:
-        self.backend = EmailBackend()
-        self.answered = False
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.server = connection, connection.server
+        #: Whether the server has answered all that it was told, and has nothing of this mail or all of it.
+        self.is_over = False
 
-    @property
-    def server(self) -> smtplib.SMTP:
-        server = self.backend.connection
-        if server is None:
-            raise smtplib.SMTPServerDisconnected("There is no connection to the mail server.")
-        return server
-
-    def begin(self, recipient: str, content: bytes) -> None:
-        """Connect and send all but the dot. Raises NotTaken, and whatever a connection raises."""
-        deadline = monotonic() + HANDSHAKE_SECONDS
-        self.backend.open()
-        if self.server.sock is not None:
-            # Or the kernel holds the dot back until the server has acknowledged the content: 40 ms.
-            self.server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.server.ehlo_or_helo_if_needed()
+    def begin(self, recipient: str, content: bytes, deadline: float) -> None:
+        """Send all but the dot. Raises NotTaken, and whatever a connection raises."""
         options = ["BODY=8BITMIME"] if self.server.has_extn("8bitmime") else []
         code, text = self.server.mail(_address(settings.DEFAULT_FROM_EMAIL), options)
         if code != 250:
+            self.is_over = True
             # Of us and not of this mail, even where it says for ever: not logged in, no leave to send as this sender.
             raise NotTaken(f"The server refused the sender: {_answer(code, text)}")
         code, text = self.server.rcpt(recipient)
         if code not in (250, 251):
+            self.is_over = True
             raise _refusal("the recipient", code, text)
         code, text = self.server.docmd("DATA")
         if code != 354:
+            self.is_over = True
             raise _refusal("to read the content", code, text)
         self.server.send(content)
         if monotonic() > deadline:
@@ -82,19 +90,16 @@ class Handover:
             # Three bytes leave whole or not at all.
             raise NotTaken("The connection broke before the end of the content.") from error
         code, text = self.server.getreply()
-        self.answered = True
+        self.is_over = True
         if 400 <= code < 600:
             raise _refusal("the content", code, text)
         if not 200 <= code < 300:
             raise smtplib.SMTPDataError(code, text)
 
     def close(self) -> None:
-        """Take leave if the mail was answered. Else cut the connection: in the content even QUIT would be content."""
-        if self.backend.connection is None:
-            return
-        if self.answered and self.server.sock is not None:
-            self.server.sock.settimeout(GOODBYE_SECONDS)
-            self.backend.close()
+        """Keep the connection for the next mail. In the middle of this one cut it: there even QUIT would be content."""
+        if self.is_over and self.server.sock is not None:
+            connections.give_back(self.connection)
         else:
             self.server.close()
 
@@ -117,11 +122,15 @@ def handed_over(mail: EmailMessage) -> Iterator[Handover]:
         recipient, content = _address(mail.to[0]), _as_data(bytes(mail.message()))
     except ValueError as error:
         # The mail itself is to blame, such as for a line break in its address.
-        raise NotTaken(f"{type(error).__name__}: {error}", permanent=True) from error
-    handover = Handover()
+        raise NeverTaken(f"{type(error).__name__}: {error}") from error
+    deadline = monotonic() + HANDSHAKE_SECONDS
+    try:
+        handover = Handover(connections.take(PATIENCE_SECONDS))
+    except (OSError, ValueError, NotReady) as error:
+        raise NotTaken(f"{type(error).__name__}: {error}") from error
     try:
         try:
-            handover.begin(recipient, content)
+            handover.begin(recipient, content, deadline)
         except (OSError, ValueError) as error:
             raise NotTaken(f"{type(error).__name__}: {error}") from error
         yield handover
@@ -145,7 +154,12 @@ def _as_data(content: bytes) -> bytes:
 
 
 def _refusal(what: str, code: int, text: bytes) -> NotTaken:
-    return NotTaken(f"The server refused {what}: {_answer(code, text)}", permanent=500 <= code < 600)
+    """What a refusal at the recipient or later means. Only there it may be about this mail alone."""
+    why = f"The server refused {what}: {_answer(code, text)}"
+    if code in ABOUT_THE_SERVER:
+        return NotTaken(why)
+    # 5.7.x is a policy (RFC 3463): people change it, and until then no mail is to be lost by it.
+    return NotNow(why) if code < 500 or text.startswith(b"5.7.") else NeverTaken(why)
 
 
 def _answer(code: int, text: bytes) -> str:

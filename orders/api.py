@@ -22,6 +22,7 @@ from api.strict_json import read_json
 from eventbus import failpoint
 from eventbus.archive import events_of
 from orders import intake, queries, services
+from orders.events import CancelledBy
 from orders.models import Order, Status
 
 
@@ -135,12 +136,14 @@ class OrderCancelView(ChannelView):
         """Call an order off."""
         refuse_query(request)
         wish = read_body(Cancellation, request, optional=True)
+        user: Any = request.user
+        by = CancelledBy.STAFF if user.is_staff else CancelledBy.CUSTOMER
         # Before the key is looked at: what the caller may not see has no answer.
         self.order(order_id)
 
         def cancel() -> dict[str, Any]:
             try:
-                services.cancel_order(order_id=order_id, reason=wish.reason)
+                services.cancel_order(order_id=order_id, reason=wish.reason, by=by)
             except services.CannotMove as error:
                 raise Problem(409, str(error), kind="order-not-cancellable") from None
             return queries.as_data(self.order(order_id))

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -74,8 +75,19 @@ class OrderRejected(Event, type="order.rejected", version="1.0", aggregate="orde
     shortages: tuple[Shortage, ...] = ()
 
 
+class CancelledBy(StrEnum):
+    """Who called an order off: the customer, by the channel that took the order; staff; or nobody, as time ran out."""
+
+    CUSTOMER = "customer"
+    STAFF = "staff"
+    DEADLINE = "deadline"
+
+
 class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="order_id"):
-    """The order was called off before it left the house: whatever is set aside for it is free again."""
+    """The order was called off before it left the house: whatever is set aside for it is free again.
+
+    `cancelled_by` is None in what was published before this was noted.
+    """
 
     order_id: UUID
     customer_id: str
@@ -84,6 +96,7 @@ class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="or
     total_amount: Decimal
     currency: str
     reason: str
+    cancelled_by: CancelledBy | None = None
 
 
 class OrderShipped(Event, type="order.shipped", version="1.0", aggregate="order_id"):

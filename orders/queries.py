@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from eventbus import Event
 from eventbus.archive import as_of as events_as_of
-from eventbus.archive import first_id_at
+from eventbus.archive import first_id_at, under_way
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 from orders.models import Order, Status
@@ -25,6 +25,10 @@ STATUS_AFTER: dict[type[Event], Status] = {
     OrderShipped: Status.SHIPPED,
 }
 _STATUS_BY_TYPE = {contract.type: status for contract, status in STATUS_AFTER.items()}
+#: Who decides what becomes of an order. By name, as other apps' consumers are their own.
+INVENTORY = "inventory.reserve_stock"
+#: Who has to handle something until the order has its answer.
+ANSWERING = (INVENTORY, "orders.confirm", "orders.reject")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same machine.
 ID_SLACK = timedelta(minutes=1)
@@ -33,6 +37,17 @@ ID_SLACK = timedelta(minutes=1)
 def overdue(orders: QuerySet[Order], now: datetime) -> QuerySet[Order]:
     """Those that nothing has answered within settings.ORDER_DEADLINE. An index finds them: ids begin with the time."""
     return orders.filter(status=Status.CREATED, id__lt=first_id_at(now - settings.ORDER_DEADLINE))
+
+
+def given_up(now: datetime) -> list[UUID]:
+    """Overdue orders that could have been answered within settings.ORDER_DEADLINE and were not, by id.
+
+    An order whose event is not published, or that a consumer has not come to, because it is down or far behind, is not
+    to blame: the deadline counts the time in which it could have been answered.
+    """
+    late = list(overdue(Order.objects.all(), now).order_by("id").values_list("pk", flat=True))
+    waiting = under_way(late, to=ANSWERING, by=now - settings.ORDER_DEADLINE) if late else set()
+    return [order_id for order_id in late if str(order_id) not in waiting]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import structlog
 from django.db import connection, transaction
 
 from eventbus import Event, PermanentFailure, correlated_with, lock_streams, publish, single_statement
+from orders import queries
 from orders.currencies import in_currency
-from orders.events import Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
+from orders.events import CancelledBy, Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 from orders.models import MOVES, SETTLED, Order, Status
-from orders.queries import overdue
 from shipping.events import ShipmentDispatched
 
 log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ def ship_orders(dispatches: Mapping[UUID, Dispatch]) -> None:
             publish(shipped, caused_by=dispatch.caused_by, at=at)
 
 
-def cancel_order(*, order_id: UUID, reason: str) -> None:
+def cancel_order(*, order_id: UUID, reason: str, by: CancelledBy = CancelledBy.CUSTOMER) -> None:
     """Call an order off: when this returns it will never be delivered. Does nothing if it is cancelled already.
 
     Raises CannotMove for one that is rejected, shipped, or has left the house and will be SHIPPED in a moment.
@@ -99,27 +99,27 @@ def cancel_order(*, order_id: UUID, reason: str) -> None:
             # After it nothing is cancelled. See docs/decisions/0008.
             if lock_streams([order_id], having=ShipmentDispatched):
                 raise CannotMove(f"Order {order_id} has been dispatched: it cannot become {Status.CANCELLED}.")
-            publish(OrderCancelled(**told, reason=reason), at=at)
+            publish(OrderCancelled(**told, reason=reason, cancelled_by=by), at=at)
 
 
 def cancel_overdue(*, now: datetime) -> int:
-    """Alarm and cancel the orders that nothing answered within settings.ORDER_DEADLINE; returns how many.
+    """Log and cancel the orders that were not answered though they could have been, within settings.ORDER_DEADLINE;
+    returns how many.
 
-    What someone else is moving at this moment, and what is on its way to the customer, is left alone.
+    What could not be answered waits. What someone else is moving at this moment, and what is on its way to the
+    customer, is left alone.
     """
-    given_up, after, full = 0, UUID(int=0), True
-    while full:
+    silent, cancelled = queries.given_up(now), 0
+    for first in range(0, len(silent), OVERDUE_BATCH):
         with transaction.atomic(), single_statement():
-            orders = _lock_overdue(now, after)
-            given_up += _give_up(orders, now)
-        full = len(orders) == OVERDUE_BATCH
-        after = orders[-1].pk if orders else after
-    return given_up
+            cancelled += _give_up(_lock_created(silent[first : first + OVERDUE_BATCH]), now)
+    return cancelled
 
 
-def _lock_overdue(now: datetime, after: UUID) -> list[Order]:
-    found = overdue(Order.objects.filter(id__gt=after), now).select_for_update(skip_locked=True)
-    return list(found.order_by("id")[:OVERDUE_BATCH])
+def _lock_created(order_ids: Sequence[UUID]) -> list[Order]:
+    """Those of the orders that nothing has moved meanwhile, and nobody is moving now."""
+    found = Order.objects.filter(pk__in=order_ids, status=Status.CREATED).select_for_update(skip_locked=True)
+    return list(found.order_by("id"))
 
 
 def _give_up(orders: Sequence[Order], now: datetime) -> int:
@@ -131,7 +131,7 @@ def _give_up(orders: Sequence[Order], now: datetime) -> int:
         # Nobody acts here: the cancellation belongs to the story of the request that placed the order.
         with correlated_with(order.correlation_id, order_id=str(order.pk)):
             log.error("order.stuck", age_seconds=int((now - order.created_at).total_seconds()))
-            publish(OrderCancelled(**told, reason=TIMED_OUT), at=at)
+            publish(OrderCancelled(**told, reason=TIMED_OUT, cancelled_by=CancelledBy.DEADLINE), at=at)
     return len(given_up)
 
 

@@ -12,6 +12,6 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name="orders.resolve_stuck")
 def resolve_stuck() -> None:
-    """Cancel orders that nothing answered in time."""
+    """Cancel orders that could have been answered in time and were not; the alarm `orders_overdue` counts the rest."""
     if given_up := services.cancel_overdue(now=datetime.now(UTC)):
         log.error("orders.timed_out", count=given_up)

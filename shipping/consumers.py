@@ -22,7 +22,7 @@ def prepare(events: Sequence[OrderCreated | InventoryReserved]) -> None:
     services.prepare_shipments(list(known.values()))
 
 
-@consumer("shipping.cancel", on=[OrderCancelled, OrderRejected], batched=True)
+@consumer("shipping.cancel", on=(OrderCancelled, OrderRejected), batched=True)
 def cancel(events: Sequence[OrderCancelled | OrderRejected]) -> None:
     """Nothing of the order will be sent."""
     services.call_off({event.order_id for event in events})

@@ -1,6 +1,7 @@
 """The archive: every event, append-only, by month. What apps read of it is here; the rest is the bus's own."""
 
 from eventbus.archive.history import archive_begins
+from eventbus.archive.progress import under_way
 from eventbus.archive.reader import as_of, events_of, last_events_of
 from eventbus.archive.retention import before_pruning
 from eventbus.archive.subqueries import archived, archived_streams, cut_streams, done_by, ids_of_months, stream_ends
@@ -19,4 +20,5 @@ __all__ = [
     "ids_of_months",
     "last_events_of",
     "stream_ends",
+    "under_way",
 ]

@@ -22,7 +22,7 @@ from eventbus.conf import bus_settings
 from eventbus.contracts.codec import decode
 from eventbus.contracts.event import Event
 from eventbus.declaration import Consumer
-from eventbus.errors import EventbusError, InvalidEvent, Reason
+from eventbus.errors import EventbusError, InvalidEvent, Reason, RetryAfter
 from eventbus.recording.context import handling
 from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
@@ -179,10 +179,11 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
 
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
-    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind."""
-    if isinstance(what, GiveUp):
-        return what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
-    return not isinstance(error, BlockedByEarlier)
+    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind, nor is
+    what the handler says of this one event."""
+    if isinstance(error, (BlockedByEarlier, RetryAfter)):
+        return False
+    return isinstance(what, RetryLater) or what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
 
 
 def _note_dead(

@@ -9,7 +9,7 @@ from eventbus.testing import ArchivedEvent, deliver
 from notifications.consumers import queue_confirmation
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Mail
-from orders.events import Item, OrderConfirmed, OrderRejected, OrderShipped, Shortage
+from orders.events import CancelledBy, Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
 
 ITEMS = (
     Item(product_id="cup", product_name="Cup", quantity=2, unit_price=Decimal("4.50")),
@@ -32,6 +32,11 @@ def order_shipped(**fields: Any) -> OrderShipped:
     """An order that is on its way, as orders announces it."""
     how = {"carrier": "Fast Parcel", "tracking_number": "FP-1", "estimated_delivery": date(2026, 12, 1)}
     return OrderShipped(**(_order() | how | fields))
+
+
+def order_cancelled(**fields: Any) -> OrderCancelled:
+    """An order that its customer called off, as orders announces it."""
+    return OrderCancelled(**(_order() | {"reason": "found it cheaper", "cancelled_by": CancelledBy.CUSTOMER} | fields))
 
 
 def _order() -> dict[str, Any]:

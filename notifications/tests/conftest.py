@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from notifications.connections import connections
 from notifications.tests.sink import Sink
 
 
@@ -16,4 +17,6 @@ def sink(settings: Any) -> Iterator[Sink]:
         yield server
     finally:
         server.may_answer.set()
+        server.may_greet.set()
+        connections.close()
         server.stop()

@@ -1,6 +1,6 @@
 """A mail server for tests, in this process and over a real socket, that can be told to misbehave."""
 
-from asyncio import Server
+from asyncio import Server, run_coroutine_threadsafe
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from threading import Event
@@ -23,8 +23,22 @@ class Sink(Controller):
         #: What the answer to the content waits for.
         self.may_answer = Event()
         self.may_answer.set()
+        #: What its greeting waits for.
+        self.may_greet = Event()
+        self.may_greet.set()
+        #: One for each connection whose client said something.
+        self.servers: list[SMTP] = []
         #: Set once the content is there.
         self.has_content = Event()
+
+    def hang_up_on_all(self) -> None:
+        """Close what is open, and wait until that is done."""
+
+        async def close() -> None:
+            for server in self.servers:
+                hang_up(server)
+
+        run_coroutine_threadsafe(close(), self.loop).result(10)
 
     def factory(self) -> SMTP:
         return Dropping(self, enable_SMTPUTF8=False)
@@ -64,7 +78,16 @@ def hang_up(server: SMTP) -> None:
 
 
 class Dropping(SMTP):
-    """aiosmtpd's server, which can also hang up when it should read the content."""
+    """aiosmtpd's server, which can also keep a client waiting for its greeting, and hang up when it should read the
+    content."""
+
+    async def _handle_client(self) -> None:
+        await self.loop.run_in_executor(None, self.event_handler.may_greet.wait, 30)
+        await super()._handle_client()
+
+    async def smtp_EHLO(self, hostname: str) -> None:
+        self.event_handler.servers.append(self)
+        await super().smtp_EHLO(hostname)
 
     async def smtp_DATA(self, arg: str) -> None:
         if self.event_handler.drops_before_content:

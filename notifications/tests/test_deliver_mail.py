@@ -1,5 +1,6 @@
 """Over real SMTP, to a server that may misbehave: at most one mail, and one wherever anybody can know."""
 
+import re
 import select
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from eventbus import PermanentFailure
+from eventbus import PermanentFailure, RetryAfter
 from eventbus.testing import deliver
 from notifications import smtp
 from notifications.consumers import deliver_mail
@@ -93,6 +94,84 @@ def test_what_may_heal_is_tried_again_and_sent_once(sink: Sink, step: str, answe
     deliver(event, to=deliver_mail)
     assert len(sink.mails) == 1
     assert state_of(mail) == State.SENT
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [
+        ("on_rcpt", "450 4.7.1 Greylisted"),
+        ("on_rcpt", "452 4.2.2 Mailbox full"),
+        ("on_rcpt", "554 5.7.1 Relay access denied"),
+        ("on_content", "451 4.7.1 Try later"),
+        ("on_content", "550 5.7.1 Not from there"),
+    ],
+)
+def test_what_is_said_of_one_mail_is_tried_again_for_itself_and_is_no_outage(
+    sink: Sink, step: str, answer: str
+) -> None:
+    refused, refused_event = queued_mail()
+    setattr(sink, step, answer)
+    with pytest.raises(RetryAfter, match=re.escape(answer)):
+        deliver(refused_event, to=deliver_mail)
+    assert state_of(refused) == State.QUEUED
+    setattr(sink, step, "250 OK")
+    other, other_event = queued_mail()
+    deliver(other_event, to=deliver_mail)
+    assert state_of(other) == State.SENT
+    # The connection was good for both.
+    assert len(sink.servers) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [
+        ("on_mail", "554 5.7.1 Client host blocked"),
+        ("on_mail", "550 5.7.1 Sender rejected"),
+        ("on_rcpt", "530 5.7.0 Log in first"),
+        ("on_rcpt", "421 4.3.2 Closing"),
+        ("on_content", "421 4.3.2 Closing"),
+    ],
+)
+def test_what_is_said_of_us_is_an_outage_and_kills_no_mail(sink: Sink, step: str, answer: str) -> None:
+    mail, event = queued_mail()
+    setattr(sink, step, answer)
+    with pytest.raises(NotTaken, match=re.escape(answer)) as refused:
+        deliver(event, to=deliver_mail)
+    assert not isinstance(refused.value, RetryAfter)
+    assert state_of(mail) == State.QUEUED
+
+
+def test_a_greeting_that_takes_longer_than_a_run_is_waited_for_by_the_next(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "PATIENCE_SECONDS", 0.1)
+    mail, event = queued_mail()
+    sink.may_greet.clear()
+    for _ in range(3):
+        with pytest.raises(NotTaken, match="not greeted"):
+            deliver(event, to=deliver_mail)
+    sink.may_greet.set()
+    monkeypatch.setattr(smtp, "PATIENCE_SECONDS", 30)
+    deliver(event, to=deliver_mail)
+    assert state_of(mail) == State.SENT
+    assert len(sink.servers) == 1
+
+
+def test_a_connection_carries_one_mail_after_the_other(sink: Sink) -> None:
+    for _ in range(3):
+        _, event = queued_mail()
+        deliver(event, to=deliver_mail)
+    assert (len(sink.mails), len(sink.servers)) == (3, 1)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced(sink: Sink) -> None:
+    _, first = queued_mail()
+    deliver(first, to=deliver_mail)
+    sink.hang_up_on_all()
+    mail, event = queued_mail()
+    deliver(event, to=deliver_mail)
+    assert state_of(mail) == State.SENT
+    assert len(sink.servers) == 2
 
 
 @pytest.mark.parametrize(("step", "answer"), [("on_rcpt", "550 No such user"), ("on_content", "554 Spam")])

@@ -9,7 +9,7 @@ from notifications.consumers import queue_confirmation
 from notifications.events import NotificationSent
 from notifications.invariants import doubled_or_missing_mails
 from notifications.models import Mail, State
-from notifications.tests.builders import order_confirmed, queued_mail
+from notifications.tests.builders import order_cancelled, order_confirmed, queued_mail
 from notifications.tests.sink import Sink
 from orders.events import OrderConfirmed
 
@@ -39,6 +39,13 @@ def test_an_order_whose_mail_was_sent_is_in_order(sink: Sink) -> None:
 def test_an_order_without_a_mail_is_found() -> None:
     order = confirmed()
     assert violations(order.order_id) == [f"order.confirmed of order {order.order_id} has no mail"]
+
+
+def test_a_cancelled_order_without_a_mail_is_found() -> None:
+    order = order_cancelled()
+    with transaction.atomic():
+        publish(order)
+    assert violations(order.order_id) == [f"order.cancelled of order {order.order_id} has no mail"]
 
 
 def test_a_mail_that_answers_nothing_is_found() -> None:

@@ -6,9 +6,9 @@ from django.test.utils import CaptureQueriesContext
 
 from eventbus import Event
 from eventbus.testing import ArchivedEvent, ProcessedEvent, deliver
-from notifications.consumers import queue_apology, queue_confirmation, queue_tracking
+from notifications.consumers import queue_apology, queue_cancellation, queue_confirmation, queue_tracking
 from notifications.models import Mail, State
-from notifications.tests.builders import order_confirmed, order_rejected, order_shipped
+from notifications.tests.builders import order_cancelled, order_confirmed, order_rejected, order_shipped
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +43,16 @@ def test_a_shipped_order_gets_a_tracking_mail_beside_its_confirmation() -> None:
     deliver(shipped, to=queue_tracking)
     deliver(shipped, to=queue_tracking)
     assert sorted(Mail.objects.values_list("kind", flat=True)) == ["confirmation", "tracking"]
+
+
+def test_a_cancelled_order_gets_one_cancellation_beside_its_confirmation() -> None:
+    confirmed = order_confirmed()
+    cancelled = order_cancelled(order_id=confirmed.order_id)
+    deliver(confirmed, to=queue_confirmation)
+    deliver(cancelled, to=queue_cancellation)
+    deliver(cancelled, to=queue_cancellation)
+    assert sorted(Mail.objects.values_list("kind", flat=True)) == ["cancellation", "confirmation"]
+    assert [event.data["kind"] for event in queued_because_of(cancelled)] == ["cancellation"]
 
 
 def test_an_order_that_comes_again_after_the_inbox_forgot_it_gets_no_second_mail() -> None:

@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 
-from notifications.consumers import apology, confirmation, tracking
-from notifications.tests.builders import order_confirmed, order_rejected, order_shipped
-from orders.events import Item
+import pytest
+
+from notifications.consumers import apology, cancellation, confirmation, tracking
+from notifications.tests.builders import order_cancelled, order_confirmed, order_rejected, order_shipped
+from orders.events import CancelledBy, Item
 
 
 def test_a_confirmation_lists_what_was_ordered() -> None:
@@ -35,6 +37,26 @@ def test_a_tracking_mail_says_who_brings_it_when_and_how_to_follow_it() -> None:
     for part in (mail.text, mail.html):
         for said in ("Fast Parcel", "FP-1", "1 December 2026", "2 \u00d7 Cup", "1,299.00 USD"):
             assert said in part
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        (CancelledBy.CUSTOMER, "at your request"),
+        (CancelledBy.STAFF, "by our staff"),
+        (CancelledBy.DEADLINE, "could not confirm it in time"),
+        (None, "called off"),
+    ],
+)
+def test_a_cancellation_says_by_whom_and_why(by: CancelledBy | None, said: str) -> None:
+    order = order_cancelled(cancelled_by=by, reason="<b>too late</b>")
+    mail = cancellation(order)
+    assert mail.subject == f"Your order {order.order_id} is cancelled"
+    for part in (mail.text, mail.html):
+        for each in (said, str(order.order_id), "2 \u00d7 Cup", "1,299.00 USD"):
+            assert each in part
+    assert "Reason: <b>too late</b>" in mail.text
+    assert "Reason: &lt;b&gt;too late&lt;/b&gt;" in mail.html
 
 
 def test_markup_in_a_name_is_text_in_the_html_part_and_untouched_in_the_plain_one() -> None:

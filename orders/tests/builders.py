@@ -11,7 +11,8 @@ from django.test import Client
 from knox.models import AuthToken
 
 from eventbus import encode_json
-from orders import intake
+from eventbus.testing import ArchivedEvent, Outbox, ProcessedEvent
+from orders import intake, queries
 from orders.models import Order
 from shipping.events import ShipmentDispatched
 
@@ -53,6 +54,22 @@ def placed_order(channel: User | None = None, **changes: Any) -> Order:
     channel = channel or a_channel()
     placed = intake.place_order(intake.parse_order(an_order(**changes)), channel_id=channel.pk)
     return Order.objects.get(pk=json.loads(placed)["orderId"])
+
+
+def created_event(order: Order) -> UUID:
+    """The id of the event that this order waits for an answer to."""
+    return ArchivedEvent.objects.get(type="order.created", aggregate_id=str(order.pk)).pk
+
+
+def silent_order(channel: User | None = None, **changes: Any) -> Order:
+    """An order whose event inventory gave up at once: nothing will answer it."""
+    order = placed_order(channel, **changes)
+    event_id = created_event(order)
+    Outbox.objects.filter(event_id=event_id).delete()
+    ProcessedEvent.objects.create(
+        event_id=event_id, consumer=queries.INVENTORY, outcome="dead", processed_at=order.created_at
+    )
+    return order
 
 
 def dispatched(order_id: UUID) -> ShipmentDispatched:

@@ -13,7 +13,7 @@ from eventbus.testing import ArchivedEvent, deliver, published
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from orders import invariants, services
 from orders.consumers import confirm, reject, ship
-from orders.events import OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped
+from orders.events import CancelledBy, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped
 from orders.models import Order
 from orders.tests.builders import PATH, Api, a_channel, dispatched, exact, placed_order, pointers
 
@@ -51,7 +51,7 @@ def test_an_order_is_cancelled_and_answered_as_it_is_then(api: Api, before: Call
     assert answer.json()["status"] == "CANCELLED"
     assert exact(answer) == exact(api.get(f"{PATH}/{order_id}"))
     [event] = published(OrderCancelled)
-    assert (event.order_id, event.reason) == (order_id, "changed their mind")
+    assert (event.order_id, event.reason, event.cancelled_by) == (order_id, "changed their mind", CancelledBy.CUSTOMER)
     assert [(item.product_id, item.quantity) for item in event.items] == [("vase", 2), ("jug", 1)]
     stored = ArchivedEvent.objects.get(type="order.cancelled")
     assert (stored.correlation_id, stored.user_id, stored.causation_id) == ("cancel-1", str(api.user.pk), None)
@@ -103,6 +103,7 @@ def test_another_channels_order_is_not_found(api: Api) -> None:
 
 def test_staff_may_cancel_any_order(api: Api, staff: Any) -> None:
     assert cancel(Api(staff), api.place()).json()["status"] == "CANCELLED"
+    assert [event.cancelled_by for event in published(OrderCancelled)] == [CancelledBy.STAFF]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from script._lib.local import LOCAL, ROOT, fail
 DEADLINE = 60.0
 ADDRESS = {"street": "1 Main St", "city": "Springfield", "state": "IL", "postalCode": "62701", "country": "US"}
 #: Each status that the customer is told of by mail.
-MAILED = {"CONFIRMED", "REJECTED", "SHIPPED"}
+MAILED = {"CONFIRMED", "REJECTED", "SHIPPED", "CANCELLED"}
 
 
 @dataclass

@@ -42,7 +42,13 @@ LEGAL = {
 }
 #: What an order in this status has of the stock.
 HAS = {"CONFIRMED": "RESERVED", "SHIPPED": "SHIPPED"}
-MAIL_FOR = {"order.confirmed": "confirmation", "order.rejected": "apology", "order.shipped": "tracking"}
+#: Every end of an order has its mail, and so has each step to it that the customer should know of.
+MAIL_FOR = {
+    "order.confirmed": "confirmation",
+    "order.rejected": "apology",
+    "order.shipped": "tracking",
+    "order.cancelled": "cancellation",
+}
 
 ORDERS = """
 SELECT o.customer_email, o.id, o.status, o.updated_at,

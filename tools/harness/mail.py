@@ -14,7 +14,12 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from script._lib.local import MAILBOX
 
 #: What each kind of mail has in its subject.
-SUBJECTS = {"confirmation": "is confirmed", "apology": "We are sorry", "tracking": "is on its way"}
+SUBJECTS = {
+    "confirmation": "is confirmed",
+    "apology": "We are sorry",
+    "tracking": "is on its way",
+    "cancellation": "is cancelled",
+}
 
 
 def by_customer(mails: Iterable[Message]) -> Counter[tuple[str, str]]:
