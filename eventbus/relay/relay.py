@@ -27,6 +27,9 @@ BATCH = 500
 IDLE_WAIT = 1.0
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
 CONFIRM_TIMEOUT = 10.0
+#: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
+#: lost the network. Longer than it waits for confirms.
+CLAIM_TIMEOUT = 20
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
 #: Seconds after which a relay looks for keys that were blocked when another one died.
