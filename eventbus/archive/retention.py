@@ -1,6 +1,7 @@
 """Retention: months that are older than ARCHIVE_DAYS leave the archive and the inbox, both at once."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from eventbus.archive.partitions import month_start, months
 from eventbus.conf import bus_settings
 from eventbus.db.ddl import is_busy, without_queueing
 from eventbus.db.locks import AdvisoryLock
+from eventbus.db.sql import fetch
 from eventbus.ids import first_id_at
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,10 @@ WHERE event_id >= %(start)s AND event_id < %(end)s AND state IN ('open', 'replay
 """
 WAITING = """
 SELECT count(*) FROM processed_event WHERE event_id >= %(start)s AND event_id < %(end)s AND outcome = 'waiting'
+"""
+REPLAYS = """
+SELECT count(*) FROM event_replay
+WHERE state IN ('running', 'paused') AND position < %(end)s AND upto >= %(start)s
 """
 CUT = """
 INSERT INTO stream_cut AS cut (aggregate_type, aggregate_id, sequence)
@@ -103,6 +109,7 @@ def _check(start: datetime) -> Month:
         "events in the outbox: let the relay publish them": _count(OUTBOX, bounds),
         "open dead letters: replay or discard them": _count(DEAD_LETTERS, bounds),
         "events that wait behind a dead letter: replay or discard that one": _count(WAITING, bounds),
+        "replays that are not done: wait for them or cancel them": _count(REPLAYS, bounds),
     }
     return Month(start, _count(COUNT, bounds), [f"{number} {what}" for what, number in found.items() if number])
 
@@ -111,34 +118,47 @@ def _prune_month(month: Month) -> Month | None:
     """None for a month that somebody else has pruned since."""
     for prepare in preparations:
         prepare(month.end, first_id_at(month.end))
-    try:
-        with transaction.atomic():
-            if not _is_alone():
-                return Month(month.start, month.events, ["another prune_archive is at it: run it again later"])
-            tables = months().get(month.start)
-            if tables is None:
-                return None
-            without_queueing(lambda: _close(tables))
-            seen = _check(month.start)
-            if seen.kept_because:
-                transaction.set_rollback(True)
-                return seen
-            with connection.cursor() as cursor:
-                cursor.execute(CUT, {"start": first_id_at(month.start), "end": first_id_at(month.end)})
-            PrunedMonth.objects.update_or_create(month=month.start.date(), defaults={"events": seen.events})
-            without_queueing(lambda: _drop(tables))
-            return seen
-    except OperationalError as error:
-        if not is_busy(error):
-            raise
-        return Month(month.start, month.events, ["traffic left no moment to drop it: run it again"])
+    with _alone() as is_alone:
+        if not is_alone:
+            return Month(month.start, month.events, ["another prune_archive is at it: run it again later"])
+        try:
+            return without_queueing(lambda: _drop_month(month))
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+            return Month(month.start, month.events, ["traffic left no moment to drop it: run it again"])
 
 
-def _is_alone() -> bool:
+def _drop_month(month: Month) -> Month | None:
+    """One attempt, from the first lock to the last: where the month can't go now, nothing of it stays locked.
+
+    Whoever waits for a closed month has begun to write to the table that the drop needs for itself: with the month kept
+    closed until its moment comes, the two would wait for each other, and live events behind them.
+    """
+    tables = months().get(month.start)
+    if tables is None:
+        return None
+    _close(tables)
+    seen = _check(month.start)
+    if seen.kept_because:
+        transaction.set_rollback(True)
+        return seen
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_xact_lock({AdvisoryLock.PRUNING})")
-        row = cursor.fetchone()
-    return bool(row and row[0])
+        cursor.execute(CUT, {"start": first_id_at(month.start), "end": first_id_at(month.end)})
+    PrunedMonth.objects.update_or_create(month=month.start.date(), defaults={"events": seen.events})
+    _drop(tables)
+    return seen
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether nobody else prunes meanwhile. Over several transactions, so it is the session that has the lock."""
+    ((is_alone,),) = fetch(f"SELECT pg_try_advisory_lock({AdvisoryLock.PRUNING})")
+    try:
+        yield bool(is_alone)
+    finally:
+        if is_alone:
+            fetch(f"SELECT pg_advisory_unlock({AdvisoryLock.PRUNING})")
 
 
 def _close(tables: list[str]) -> None:

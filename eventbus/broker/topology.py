@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from amqp import NotFound
 from kombu import Connection
 
 from eventbus.conf import bus_settings
@@ -94,6 +95,25 @@ def queues() -> Iterator[Queue]:
     for consumer in CONSUMERS.values():
         yield dead_queue(consumer)
         yield consumer_queue(consumer)
+
+
+def is_delay(queue: Queue) -> bool:
+    """Whether retries wait in it, of whichever consumer."""
+    return queue.exchange.startswith(f"{EVENTS}.wait.")
+
+
+def missing(connection: Connection) -> list[Queue]:
+    """The queues that are not there."""
+    found = []
+    channel = connection.channel()
+    for queue in queues():
+        try:
+            channel.queue_declare(queue.name, passive=True)
+        except NotFound:
+            found.append(queue)
+            channel = connection.channel()  # such an answer ends the channel
+    channel.close()
+    return found
 
 
 def declare(connection: Connection) -> None:

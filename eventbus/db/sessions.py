@@ -8,9 +8,17 @@ from eventbus.db.sql import fetch
 RELAY = "relay"
 
 
-def name_sessions(name: str) -> None:
-    """Name the database sessions of this process, its threads and its children."""
-    connection.settings_dict.setdefault("OPTIONS", {})["application_name"] = name
+def name_sessions(name: str, **settings: str) -> None:
+    """Name the database sessions of this process, its threads and its children.
+
+    `settings` are PostgreSQL's, and come before those of all processes: `idle_in_transaction_session_timeout="20s"`.
+    """
+    options = connection.settings_dict.setdefault("OPTIONS", {})
+    options["application_name"] = name
+    if settings:
+        # Of two values for one setting the last holds.
+        own = [f"-c {setting}={value}" for setting, value in settings.items()]
+        options["options"] = " ".join([options.get("options", ""), *own]).strip()
     # One that is open already would keep its name.
     connection.close()
 

@@ -10,11 +10,11 @@ import structlog
 from django.db import DatabaseError, DataError, InterfaceError, connection
 
 from eventbus.backoff import backoff
-from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
 from eventbus.declaration import CONSUMERS
+from eventbus.relay import lost_queues
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Ingester:
     def _subscribe(self, broker: Any) -> Any:
         """Consume every dead-letter queue. What an old connection held comes again."""
         self._waiting.clear()
-        topology.declare(broker)
+        lost_queues.declare(broker)
         channel = broker.channel()
         # A message is kept byte by byte: its author may have been wrong about the encoding.
         channel.auto_decode = False

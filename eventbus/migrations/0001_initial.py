@@ -655,6 +655,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="LostQueue",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("consumer", models.TextField()),
+                ("noticed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "repaired_at",
+                    models.DateTimeField(help_text="When what the consumer lacks began to be sent again.", null=True),
+                ),
+            ],
+            options={"db_table": "lost_queue", "ordering": ["-id"]},
+        ),
+        migrations.CreateModel(
             name="DeadLetterHour",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

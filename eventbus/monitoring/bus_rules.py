@@ -45,6 +45,8 @@ RECENT = timedelta(minutes=5)
 
 BLOCKED = "SELECT blocked_key, count(*) FROM outbox WHERE blocked_key IS NOT NULL GROUP BY blocked_key"
 
+LOST = "SELECT consumer, count(*) FROM lost_queue WHERE noticed_at > now() - interval '1 hour' GROUP BY consumer"
+
 
 def _queues(seen: Observation) -> list[QueueStatus] | None:
     return None if seen.bus is None else seen.bus.queues
@@ -174,6 +176,19 @@ def queue_full(seen: Observation) -> Mapping[str, float]:
     with connection.cursor() as cursor:
         cursor.execute(BLOCKED)
         return {key: float(count) for key, count in cursor.fetchall()}
+
+
+@alarm_rule(
+    "queue_lost",
+    "times in the last hour that the consumer's queue was gone",
+    threshold=1,
+    advice="Somebody deleted it: see the broker's log. It is declared again, and what it held is sent again: "
+    "`manage.py replay_events --list`.",
+)
+def queue_lost(seen: Observation) -> Mapping[str, float]:
+    with connection.cursor() as cursor:
+        cursor.execute(LOST)
+        return {consumer: float(times) for consumer, times in cursor.fetchall()}
 
 
 @alarm_rule(

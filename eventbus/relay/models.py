@@ -1,6 +1,7 @@
-"""The outbox."""
+"""The outbox, and what is known of lost queues."""
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class Outbox(models.Model):
@@ -18,3 +19,18 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.position}: {self.event_id}"
+
+
+class LostQueue(models.Model):
+    """A consumer's queue, or a delay queue with retries of it, was gone. See `eventbus.relay.lost_queues`."""
+
+    consumer = models.TextField()
+    noticed_at = models.DateTimeField(db_default=Now())
+    repaired_at = models.DateTimeField(null=True, help_text="When what the consumer lacks began to be sent again.")
+
+    class Meta:
+        db_table = "lost_queue"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} at {self.noticed_at}"

@@ -10,7 +10,6 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus.backoff import backoff
-from eventbus.broker import topology
 from eventbus.broker.connection import connect
 from eventbus.broker.message import to_message
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
@@ -18,6 +17,7 @@ from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 from eventbus.db.locks import AdvisoryLock
 from eventbus.failpoints import failpoint
 from eventbus.recording.publish import WAKE_CHANNEL
+from eventbus.relay import lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,9 @@ BATCH = 500
 IDLE_WAIT = 1.0
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
 CONFIRM_TIMEOUT = 10.0
+#: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
+#: lost the network. Longer than it waits for confirms.
+CLAIM_TIMEOUT = 20
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
 #: Seconds after which a relay looks for keys that were blocked when another one died.
@@ -181,7 +184,7 @@ class Relay:
         # At every new connection: a broker that lost its data must not swallow events.
         if not self._declared:
             with connect(self.broker_url) as broker:
-                topology.declare(broker)
+                lost_queues.declare(broker)
             self._declared = True
 
     def _wait_for_work(self) -> None:

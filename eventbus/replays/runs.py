@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
 from eventbus.declaration import CONSUMERS, Consumer
@@ -115,6 +117,17 @@ def start_backfill(consumer: Consumer, keys: Sequence[str]) -> ArchiveReplay | N
         upto=upto,
         total=total,
     )
+
+
+def start_again(consumer: str) -> None:
+    """Let the replays to a consumer begin anew: what they had sent was lost. What is handled is passed over."""
+    with transaction.atomic():
+        unfinished = ArchiveReplay.objects.filter(consumer=consumer, state__in=[RunState.RUNNING, RunState.PAUSED])
+        for replay in unfinished.select_for_update():
+            since = replay.selection.get("since")
+            begin = Selection(since=datetime.fromisoformat(since) if since else None).after
+            # Without its lease the driver can't note that it has come further meanwhile.
+            unfinished.filter(pk=replay.pk).update(position=begin, lease_holder="")
 
 
 def pause_replay(replay_id: UUID, *, by: str) -> None:

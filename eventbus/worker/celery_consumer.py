@@ -6,21 +6,27 @@ goes through as one run (group commit); with nothing waiting an event goes alone
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kombu
 import structlog
+from amqp import NotFound
 from celery import bootsteps
 from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.request import Request as StockRequest
 from kombu.transport import pyamqp
 
+from eventbus.broker.topology import UPKEEP
 from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.lanes import Lane, Run, slots
 from eventbus.worker.processing import Settled
 
 log = structlog.get_logger(__name__)
+
+#: Seconds between two looks for a queue that is missing. Whoever declares it is `eventbus.subscriptions.lost_queues`.
+LOOK_FOR_LOST = 2.0
 
 
 class PlainMessage(pyamqp.Message):
@@ -33,14 +39,23 @@ class PlainMessage(pyamqp.Message):
 
 
 class BusQueue(kombu.Queue):
-    """A queue whose deliveries say where they come from (AMQP's don't), with a prefetch of its own."""
+    """A queue whose deliveries say where they come from (AMQP's don't), with a prefetch of its own.
+
+    One that is not there, or is deleted while it is consumed, is `is_lost`: the others of its worker go on.
+    """
 
     # kombu copies a queue, by these, when it binds it to a channel.
     attrs = (*kombu.Queue.attrs, ("prefetch", int))
     prefetch = 1
+    is_lost = False
 
     def consume(self, consumer_tag: str = "", callback: Any = None, **kwargs: Any) -> Any:
         name = self.name
+        self._consume_again = partial(self.consume, consumer_tag, callback, **kwargs)
+        if not self._exists():
+            self._lose()
+            return None
+        self.is_lost = False
 
         def stamped(message: Any) -> Any:
             message.delivery_info["queue"] = name
@@ -51,7 +66,28 @@ class BusQueue(kombu.Queue):
         self.channel.auto_decode = False
         # RabbitMQ applies a channel's prefetch to the consumers that start after it.
         self.channel.basic_qos(0, self.prefetch, False)
-        return super().consume(consumer_tag, stamped, **kwargs)
+        # Without an answer of ours to its deletion, the whole connection would begin anew.
+        return super().consume(consumer_tag, stamped, on_cancel=self._lose, **kwargs)
+
+    def look_again(self) -> None:
+        """Consume a lost queue where it is back."""
+        if self._exists():
+            self._consume_again()
+            log.info("queue.is_back", queue=self.name)
+
+    def _exists(self) -> bool:
+        # On a channel of its own, which ends where the queue is missing.
+        channel = self.channel.connection.channel()
+        try:
+            channel.queue_declare(self.name, passive=True)
+        except NotFound:
+            return False
+        channel.close()
+        return True
+
+    def _lose(self, _consumer_tag: str = "") -> None:
+        self.is_lost = True
+        log.error("queue.missing", queue=self.name)
 
 
 class BusRequest(StockRequest):
@@ -78,6 +114,8 @@ class BusConsumer(StockConsumer):
         stock = super().create_task_handler()
         self.breakers: dict[str, CircuitBreaker] = getattr(self, "breakers", {})
         self.lanes = self._open_lanes()
+        # Among the timers of this connection: Celery cancels them with it.
+        self.timer.call_repeatedly(LOOK_FOR_LOST, self._look_for_lost_queues)
 
         def on_delivery(message: Any) -> Any:
             lane = self.lanes.get(message.delivery_info.get("queue"))
@@ -89,6 +127,11 @@ class BusConsumer(StockConsumer):
             return None
 
         return on_delivery
+
+    def _look_for_lost_queues(self) -> None:
+        for queue in self.task_consumer.queues:
+            if queue.is_lost:
+                queue.look_again()
 
     def _open_lanes(self) -> dict[str, Lane]:
         consumers = [CONSUMERS[name] for name in self.app.amqp.queues.consume_from if name in CONSUMERS]
@@ -174,12 +217,20 @@ class BusConsumer(StockConsumer):
 
 def broker_queue(consumer: Consumer, consumers: int, processes: int) -> BusQueue:
     """The consumer's queue as the worker consumes it, with room for a full batch in every slot and one waiting."""
-    runs = slots(consumer, consumers, processes)
+    return _queue(consumer.name, prefetch=(slots(consumer, consumers, processes) + 1) * consumer.batch)
+
+
+def upkeep_queue() -> BusQueue:
+    """The queue of the periodic tasks as the worker consumes it."""
+    return _queue(UPKEEP, prefetch=1)
+
+
+def _queue(name: str, *, prefetch: int) -> BusQueue:
     return BusQueue(
-        consumer.name,
+        name,
         exchange=kombu.Exchange(""),
-        routing_key=consumer.name,
+        routing_key=name,
         no_declare=True,
         queue_arguments={"x-queue-type": "quorum"},
-        prefetch=(runs + 1) * consumer.batch,
+        prefetch=prefetch,
     )

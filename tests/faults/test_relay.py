@@ -1,5 +1,6 @@
 """The relay dies, and events commit in another order than they were recorded in."""
 
+import signal
 import subprocess
 import sys
 from threading import Event as Signal
@@ -12,6 +13,7 @@ from django.db import connection, transaction
 from eventbus import publish
 from script._lib.local import ROOT
 from tests.support import effects
+from tests.support.broker_trouble import memory_alarm
 from tests.support.bus import LiveBus
 from tests.support.stock import receive
 from tests.testapp.events import ProbeSent
@@ -103,3 +105,29 @@ def test_an_event_that_commits_after_a_thousand_later_ones_is_not_skipped(pipeli
     assert pipeline.effects("probe.count", *early) == 1
     pipeline.verify()
     assert miscounted(pipeline, effects.COUNTING) == []
+
+
+def test_what_a_stopped_relay_has_claimed_is_sent_by_another_within_half_a_minute(live_bus: LiveBus) -> None:
+    live_bus.only("relay", "worker probe")
+    with memory_alarm():
+        event_id = probe()
+        live_bus.wait_for(lambda: claims(live_bus) == 1, "the relay to wait for the broker inside its claim")
+        live_bus["relay"].signal(signal.SIGSTOP)
+    try:
+        live_bus.ensure("relay 2")
+        # What it had written to its socket arrives: only the outbox says who has the event.
+        live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the other to have it", 30)
+    finally:
+        live_bus["relay"].signal(signal.SIGCONT)
+    live_bus.drain()
+    live_bus.verify()
+    assert live_bus.effects("probe.count", event_id) == 1
+
+
+def claims(bus: LiveBus) -> int:
+    """How many relays are inside a claim and wait for something else than the database."""
+    ((number,),) = bus.query(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'relay' "
+        "AND state = 'idle in transaction'"
+    )
+    return int(number)

@@ -28,8 +28,8 @@ from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
 from eventbus.testing import wait_until
 from eventbus.testing.bus import deliver, from_archive, prune_this_month
-from eventbus.tests.builders import dead_letter, publish_at
-from eventbus.tests.samples import ParcelSent, track
+from eventbus.tests.builders import archive_replay, dead_letter, handled, publish_at
+from eventbus.tests.samples import ParcelSent, track, track_all
 from eventbus.worker.models import ProcessedEvent
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +101,10 @@ def replaying_letter(event: ArchivedEvent) -> None:
     DeadLetter.objects.filter(pk=dead_letter().pk).update(event_id=event.pk, state=DeadLetterState.REPLAYING)
 
 
+def unfinished_replay(event: ArchivedEvent) -> None:
+    assert archive_replay(to=track_all) is not None
+
+
 def waiting_row(event: ArchivedEvent) -> None:
     ProcessedEvent.objects.filter(event_id=event.pk).update(outcome="waiting")
 
@@ -111,6 +115,7 @@ def waiting_row(event: ArchivedEvent) -> None:
         (in_the_outbox, "1 events in the outbox"),
         (open_letter, "1 open dead letters"),
         (replaying_letter, "1 open dead letters"),
+        (unfinished_replay, "1 replays that are not done"),
         (waiting_row, "1 events that wait behind a dead letter"),
     ],
 )
@@ -280,6 +285,21 @@ class TestBesideTraffic:
                 publish(ParcelSent(parcel_id="live"))
             slowest = max(slowest, monotonic() - began)
         assert slowest < 1
+        assert not pruned
+        read_on.set()
+        pruner.join(30)
+        assert [month.kept_because for month in pruned] == [[]]
+
+    def test_an_event_of_the_month_can_be_handled_meanwhile(self, read_on: Signal, old_event: UUID) -> None:
+        """What a replay sends belongs into the old month's inbox, and live events wait behind it in its worker."""
+        pruned: list[retention.Month] = []
+        pruner = Thread(target=prune_into, args=[pruned])
+        pruner.start()
+        wait_until(waits_for_the_archive, 10, "an attempt to drop the month")
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '5s'")
+        handled([old_event])
+        connection.close()
         assert not pruned
         read_on.set()
         pruner.join(30)

@@ -10,6 +10,7 @@ from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
 from eventbus.management.base import BusCommand
+from eventbus.relay import lost_queues
 from eventbus.subscriptions.noting import note_subscriptions
 
 
@@ -40,7 +41,7 @@ class Command(BusCommand):
     def _declare(self) -> None:
         try:
             with connect(bus_settings.BROKER_URL) as broker:
-                topology.declare(broker)
+                lost_queues.declare(broker)
         except PreconditionFailed as drift:
             raise CommandError(
                 f"Drift: {drift.reply_text}. "

@@ -9,15 +9,17 @@ from eventbus.dead_letters.ingest import Ingester
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
 from eventbus.management.supervisor import Part, Supervisor
 from eventbus.replays.driver import ArchiveReplayDriver
+from eventbus.subscriptions.lost_queues import QueueKeeper
 
 
 class Command(BaseCommand):
     help = (
         "Does what the bus does in the background, beside relay and workers (the process worker_dead_letters): stores "
         "what arrives in the dead-letter queues; drives the replays of dead letters and the replays of the archive "
-        "that were started in admin or with --detach, or whose driver died; and drives the backfills of new "
-        'consumers that declare start="beginning". Runs until it is stopped by SIGTERM or Ctrl-C. Run as many as you '
-        "like: they share the work. Exit 1 if one of the three ends by an error."
+        "that were started in admin or with --detach, or whose driver died; drives the backfills of new "
+        'consumers that declare start="beginning"; and declares again what was deleted of queues, and sends what was '
+        "in them again. Runs until it is stopped by SIGTERM or Ctrl-C. Run as many as you like: they share the work. "
+        "Exit 1 if one of the four ends by an error."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -26,10 +28,12 @@ class Command(BaseCommand):
         dead_letters = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         # A backfill is an archive replay that nobody had to ask for.
         archive = ArchiveReplayDriver(bus_settings.BROKER_URL)
+        queues = QueueKeeper(bus_settings.BROKER_URL)
         supervisor = Supervisor(
             Part("storing dead letters", ingester.run, ingester.stop),
             Part("replaying dead letters", dead_letters.run_all, dead_letters.stop),
             Part("replaying the archive and backfilling", archive.run_all, archive.stop),
+            Part("keeping the queues", queues.run, queues.stop),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())

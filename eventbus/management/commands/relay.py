@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand
 
 from eventbus.conf import bus_settings
 from eventbus.db.sessions import RELAY, name_sessions
-from eventbus.relay.relay import Relay
+from eventbus.relay.relay import CLAIM_TIMEOUT, Relay
 
 
 class Command(BaseCommand):
@@ -15,7 +15,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name_sessions(RELAY)
+        name_sessions(RELAY, idle_in_transaction_session_timeout=f"{CLAIM_TIMEOUT}s")
         relay = Relay(bus_settings.BROKER_URL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop())

@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from eventbus.conf import bus_settings
 from eventbus.db.sessions import name_sessions
 from eventbus.declaration import consumers_by_group
-from eventbus.worker.celery_consumer import broker_queue
-from eventbus.worker.celery_settings import UPKEEP_QUEUE, celery_app
+from eventbus.worker.celery_consumer import broker_queue, upkeep_queue
+from eventbus.worker.celery_settings import celery_app
 from eventbus.worker.lanes import pool_size
 
 UPKEEP_GROUP = "eventbus"
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         processes = pool_size(consumers, bus_settings.WORKER_PROCESSES) if consumers else 1
         queues: list[kombu.Queue] = [broker_queue(consumer, len(consumers), processes) for consumer in consumers]
         if not queues:
-            queues.append(UPKEEP_QUEUE)
+            queues.append(upkeep_queue())
         app.conf.task_queues = queues
         name_sessions(f"worker {only or group}")
         # It warns root of pickled messages, and we accept none.
