@@ -93,6 +93,8 @@ class RabbitMQ(Service):
                 stderr=log,
                 start_new_session=True,
             )
+        # It outlives us, and is known by its pid alone: nothing of it is left for Popen to complain about.
+        process.returncode = 0
         self.epmd_pid_file.write_text(str(process.pid))
 
     def command(self) -> list[str]:

@@ -17,6 +17,7 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from script._lib import procfile, services
+from script._lib.keeper import Keeper
 from script._lib.local import (
     ENV,
     LOCAL,
@@ -140,6 +141,10 @@ class Server:
 
     def start(self, env: dict[str, str]) -> None:
         colours = get_colours()
+        own = next(colours)
+        Keeper(
+            services.SERVICES.values(), say=lambda name, text: self.say(name, own, text), stopping=self.stopping
+        ).start()
         for name, command in procfile.commands().items():
             say = partial(self.say, name, next(colours))
             supervisor = Supervisor(Process(name, command, env, say), say=say, stopping=self.stopping)

@@ -95,6 +95,15 @@ class Service:
     def pid_file(self) -> Path:
         return self.home / "pid"
 
+    @property
+    def stop_note(self) -> Path:
+        """There while the server is stopped because somebody wished it, so that nobody starts it again by himself."""
+        return self.home / "stopped"
+
+    def has_died(self) -> bool:
+        """Whether it was started, and ended though nobody wished it."""
+        return self.home.exists() and not self.stop_note.exists() and self.pid() is None
+
     def pid(self) -> int | None:
         """The server's process, if it lives and is ours: after a crash the number may be another's."""
         try:
@@ -109,6 +118,7 @@ class Service:
         for port in self.ports:
             check_port(port, f"PORT_OFFSET (now {OFFSET})")
         self.prepare()
+        self.stop_note.unlink(missing_ok=True)
         self.starts += 1
         self.log_began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
@@ -121,6 +131,8 @@ class Service:
                 stderr=log,
                 start_new_session=True,
             )
+        # It outlives us, and is known by its pid alone: nothing of it is left for Popen to complain about.
+        process.returncode = 0
         self.note(process.pid)
         # It outlives us, and nobody here waits for it. Left open, Python warns of a child that is still running.
         process.returncode = 0
@@ -155,6 +167,8 @@ class Service:
         return f"read {self.log} (it says: {last[:200]})"
 
     def stop(self) -> None:
+        if self.home.exists():
+            self.stop_note.touch()
         pid = self.pid()
         if pid is None:
             return
