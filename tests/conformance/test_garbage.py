@@ -2,7 +2,6 @@ import json
 import pickle
 from functools import partial
 from typing import Any
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -131,7 +130,10 @@ def test_an_event_of_another_program_is_handled_like_ours(live_bus: LiveBus) -> 
     its properties and headers count for nothing."""
     event_id = new_id()
     newer = changed(eventId=str(event_id), version="1.7", addedLater=True)
-    said: dict[str, Any] = {"content_encoding": "utf-16", "headers": {"x-delivery-count": 25, "x-first-failed-at": "9999-12-31"}}
+    said: dict[str, Any] = {
+        "content_encoding": "utf-16",
+        "headers": {"x-delivery-count": 25, "x-first-failed-at": "9999-12-31"},
+    }
     live_bus.wire.publish(newer, key=KEY, **said)
     for consumer in CONSUMERS:
         live_bus.wait_for(partial(live_bus.effects, consumer, event_id), consumer)
