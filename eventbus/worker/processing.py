@@ -13,7 +13,7 @@ from time import sleep
 from typing import Any, NoReturn
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 from structlog.contextvars import bound_contextvars
 
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
@@ -179,10 +179,11 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
 
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
-    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind."""
+    """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind, nor is
+    what waits for another event: an earlier one, or one whose row it refers to."""
     if isinstance(what, GiveUp):
         return what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
-    return not isinstance(error, BlockedByEarlier)
+    return not isinstance(error, BlockedByEarlier | IntegrityError)
 
 
 def _note_dead(
