@@ -20,7 +20,7 @@ from kombu.transport import pyamqp
 from eventbus.broker.topology import UPKEEP
 from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.worker.circuit_breaker import CircuitBreaker
-from eventbus.worker.lanes import Lane, Run, slots
+from eventbus.worker.lanes import Lane, Run, failed_before, slots
 from eventbus.worker.processing import Settled
 
 log = structlog.get_logger(__name__)
@@ -160,17 +160,26 @@ class BusConsumer(StockConsumer):
             if lane.breaker.is_half_open:
                 log.info("breaker.closed", consumer=lane.consumer.name)
             lane.breaker.record(good=len(run.messages))
-        elif run.failure.may_be_outage and lane.breaker.record(bad=1):
+            return
+        known = failed_before(run.messages[0])
+        if run.failure.may_be_outage and lane.breaker.record(bad=1, failed_before=known):
             pause = lane.breaker.pause
             log.error("breaker.opened", consumer=lane.consumer.name, error=str(run.failure), probe_in_seconds=pause)
-            self.timer.call_after(pause, self._probe, (lane.consumer.name,))
-            if lane.breaker.is_open_for_long and (waiting := lane.empty()):
-                self._start(lane, waiting, put_back=True)
+            self._pause(lane)
 
-    def _probe(self, name: str) -> None:
+    def _pause(self, lane: Lane) -> None:
+        self.timer.call_after(lane.breaker.pause, self._end_pause, (lane.consumer.name,))
+
+    def _end_pause(self, name: str) -> None:
         lane = self.lanes[name]
-        lane.breaker.half_open()
-        self._dispatch(lane)
+        lane.breaker.end_pause(only_failed=lane.has_only_failed)
+        if lane.breaker.is_open_for_long and (waiting := lane.empty()):
+            lane.breaker.held = 0.0
+            self._start(lane, waiting, put_back=True)
+        if lane.breaker.is_half_open:
+            self._dispatch(lane)
+        else:
+            self._pause(lane)
 
     def _start(self, lane: Lane, messages: list[Any], *, put_back: bool = False) -> None:
         def done() -> None:

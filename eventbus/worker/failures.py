@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 
 from eventbus.broker.publisher import Outgoing
 from eventbus.broker.topology import DEAD, JITTER, wait_exchange
@@ -20,6 +20,12 @@ from eventbus.worker.ordering import BlockedByEarlier
 
 #: SQLSTATEs that a second run in the same second usually heals: deadlock, serialization failure, lock time-out.
 MOMENTARY = frozenset({"40P01", "40001", "55P03"})
+
+#: Classes of SQLSTATE in which the server refuses what the event brings: data, integrity, a limit such as an index's.
+REFUSAL_CLASSES = frozenset({"22", "23", "54"})
+
+#: Of class 23, but what is missing or in the way may be another event's, which comes or goes: foreign key, restrict.
+FOREIGN_KEY = frozenset({"23503", "23001"})
 
 #: Classes of SQLSTATE that say the server is not there or can't work: connection, resources, operator intervention.
 OUTAGE_CLASSES = frozenset({"08", "53", "57", "58"})
@@ -72,7 +78,7 @@ def decide(consumer: Consumer, error: Exception, delivery: Delivery, now: dateti
         return RetryLater(OUTAGE_DELAYS[since_first_failure > 60], delivery.attempt)
     if isinstance(error, RetryAfter) and since_first_failure <= consumer.retry.max_age:
         return RetryLater(next((rung for rung in LADDER if rung >= error.seconds), LADDER[-1]), delivery.attempt)
-    if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)):
+    if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)) or is_refusal(error):
         return GiveUp(Reason.PERMANENT)
     if delivery.attempt > consumer.retry.times or not delivery.may_retry:
         return GiveUp(Reason.EXHAUSTED)
@@ -88,8 +94,14 @@ def sqlstate(error: Exception) -> str | None:
 
 
 def is_momentary(error: Exception) -> bool:
-    """Whether running the same transaction again at once is likely to work."""
-    return sqlstate(error) in MOMENTARY
+    """Whether running the same transaction again at once may work. What breaks a rule may have lost a race."""
+    return sqlstate(error) in MOMENTARY or isinstance(error, IntegrityError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the database refuses what the event brings, and will again. The driver itself refuses some data."""
+    code = sqlstate(error) or ""
+    return isinstance(error, DataError) or (code[:2] in REFUSAL_CLASSES and code not in FOREIGN_KEY)
 
 
 def is_outage(error: Exception) -> bool:

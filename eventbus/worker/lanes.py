@@ -10,7 +10,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from eventbus.declaration import Consumer
-from eventbus.worker.circuit_breaker import CircuitBreaker
+from eventbus.worker.circuit_breaker import PROBES, CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery
 from eventbus.worker.processing import Settled
 
@@ -44,11 +44,29 @@ class Lane:
 
     def take(self) -> list[Any]:
         """The deliveries of the next run: suspects one by one, the others as many as may share a transaction."""
+        if self.breaker.is_half_open:
+            return [self._probe()]
         if self.alone:
             return [self.alone.popleft()]
-        if self.breaker.is_half_open:
-            return [self.waiting.popleft()]
         return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
+
+    @property
+    def has_only_failed(self) -> bool:
+        """Whether all that waits has failed before, if anything waits at all."""
+        waiting = [*self.alone, *self.waiting]
+        return bool(waiting) and all(map(failed_before, waiting))
+
+    def _probe(self) -> Any:
+        """The delivery that shows best whether it is an outage: one that has not failed, nor killed its process.
+
+        What failed together stands together, so it is the newest of them, and next time the oldest.
+        """
+        waiting = [*self.alone, *self.waiting]
+        least = min(map(_suspicion, waiting))
+        unsuspected = [message for message in waiting if _suspicion(message) == least]
+        probe = unsuspected[-1] if self.breaker.probes == PROBES else unsuspected[0]
+        (self.alone if probe in self.alone else self.waiting).remove(probe)
+        return probe
 
     def empty(self) -> list[Any]:
         """Take out everything that waits, so that it can go back to the broker."""
@@ -102,6 +120,15 @@ class Run:
             # The soft limit is an exception in the handler, the hard one kills the process shortly after.
             "timelimit": (consumer.killed_after, consumer.time_limit),
         }
+
+
+def failed_before(message: Any) -> bool:
+    """Whether an attempt at it has failed: it comes from a delay queue, whose messages say since when."""
+    return "x-first-failed-at" in (message.headers or {})
+
+
+def _suspicion(message: Any) -> int:
+    return 2 * failed_before(message) + bool(message.delivery_info.get("redelivered"))
 
 
 def as_delivery(message: Any) -> Delivery:

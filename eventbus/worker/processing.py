@@ -13,7 +13,7 @@ from time import sleep
 from typing import Any, NoReturn
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 from structlog.contextvars import bound_contextvars
 
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
@@ -180,8 +180,8 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
     """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind, nor is
-    what the handler says of this one event."""
-    if isinstance(error, (BlockedByEarlier, RetryAfter)):
+    what the handler says of this one event, or what waits for another: an earlier one, or one whose row it refers to."""
+    if isinstance(error, BlockedByEarlier | RetryAfter | IntegrityError):
         return False
     return isinstance(what, RetryLater) or what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
 

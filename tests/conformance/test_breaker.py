@@ -34,8 +34,12 @@ def heal(bus: LiveBus) -> None:
 
 
 def ask(events: int) -> list[UUID]:
+    return tell(["raise while broken"] * events)
+
+
+def tell(hows: list[str]) -> list[UUID]:
     with transaction.atomic():
-        return publish(*[TroubleAsked(trouble_id=uuid4(), how="raise while broken") for _ in range(events)])
+        return publish(*[TroubleAsked(trouble_id=uuid4(), how=how) for how in hows])
 
 
 def logged(bus: LiveBus, what: str, worker: str = "worker trouble") -> int:
@@ -63,6 +67,45 @@ def test_an_outage_costs_few_attempts_and_no_letter_and_ends_by_a_probe(broken_b
     assert broken_bus.effects("trouble.obey", *events) == EVENTS
     assert broken_bus.wire.take_all("trouble.obey.dead") == []
     broken_bus.verify()
+
+
+POISON, GOOD = ["raise"] * 30, ["succeed"]
+
+
+@pytest.mark.parametrize(
+    "hows",
+    [POISON + GOOD * 5, GOOD * 5 + POISON, POISON[:20] + GOOD + POISON[20:], [*POISON, *GOOD] * 2, POISON * 2 + GOOD],
+    ids=["behind it", "before it", "among it", "twice behind it", "behind a lot"],
+)
+def test_a_good_event_does_not_wait_for_poison(live_bus: LiveBus, hows: list[str]) -> None:
+    """Thirty events that fail at every attempt look like an outage, until another one is tried."""
+    live_bus.only("relay")
+    told = dict(zip(tell(hows), hows, strict=True))
+    good = [event_id for event_id, how in told.items() if how == "succeed"]
+    live_bus.ensure("worker trouble")
+    live_bus.wait_for(lambda: live_bus.effects("trouble.obey", *good) == len(good), "the good events", 30)
+
+    (late,) = tell(GOOD)
+    live_bus.wait_for(lambda: live_bus.effects("trouble.obey", late) == 1, "one that comes later", 15)
+
+    def are_given_up() -> bool:
+        tell(GOOD)  # the traffic goes on
+        return live_bus.wire.ready("trouble.obey.dead") == hows.count("raise")
+
+    live_bus.wait_for(are_given_up, "the poison to be given up", 60)
+    live_bus.drain()
+    letters = live_bus.wire.take_all("trouble.obey.dead")
+    assert {letter.headers["x-dead-reason"] for letter in letters} == {"exhausted"}
+
+
+def test_what_the_database_refuses_of_an_event_is_given_up_at_once_and_is_no_outage(live_bus: LiveBus) -> None:
+    live_bus.only("relay")
+    bad = tell(["divide by zero", "break a rule"] * 20)
+    live_bus.ensure("worker trouble")
+    live_bus.wait_for(lambda: live_bus.wire.ready("trouble.obey.dead") == len(bad), "dead letters")
+    assert logged(live_bus, "breaker.opened") == 0
+    letters = live_bus.wire.take_all("trouble.obey.dead")
+    assert {(letter.headers["x-dead-reason"], letter.headers["x-attempt"]) for letter in letters} == {("permanent", 1)}
 
 
 def test_in_a_long_outage_the_worker_lets_go_of_what_it_holds(broken_bus: LiveBus) -> None:

@@ -25,7 +25,7 @@ from tools.harness.readiness import is_ready
 T = TypeVar("T")
 
 SCHEMA = """
-CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int, pid int,
+CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int CHECK (sequence > 0), pid int,
                      at timestamptz DEFAULT clock_timestamp());
 CREATE INDEX ON effect (aggregate_id);
 CREATE TABLE run (consumer text, event_id uuid, pid int, at timestamptz DEFAULT now());

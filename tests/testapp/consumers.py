@@ -64,6 +64,12 @@ def obey(event: TroubleAsked) -> None:
                 cursor.execute("SELECT EXISTS (SELECT FROM broken)")
                 if cursor.fetchone() == (True,):
                     raise PermanentFailure("broken for good")
+        case "divide by zero":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 / 0")
+        case "break a rule":
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO effect (sequence) VALUES (0)")
         case "wait":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATE])

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 
 from eventbus.declaration import Retry, consumer
 from eventbus.errors import InvalidEvent, PermanentFailure, Reason
@@ -61,6 +61,15 @@ def from_server(code: str, kind: type[DatabaseError] = OperationalError) -> Data
         (Hopeless("x"), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
         (InvalidEvent(Reason.UNKNOWN_TYPE, "x"), Delivery(b"{}"), GiveUp(Reason.UNKNOWN_TYPE)),
         (PoisonMessage("x"), Delivery(b"{}"), GiveUp(Reason.KILLS_ITS_WORKER)),
+        # What the database refuses of the event, it refuses again.
+        (DataError("the driver says so"), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (from_server("22003", DataError), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (from_server("23502", IntegrityError), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (from_server("23514", IntegrityError), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (from_server("23505", IntegrityError), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        (from_server("54000"), Delivery(b"{}"), GiveUp(Reason.PERMANENT)),
+        # The row that it refers to may be another event's, and still to come.
+        (from_server("23503", IntegrityError), Delivery(b"{}"), RetryLater(1, 2)),
         (IntegrityError("x"), Delivery(b"{}"), RetryLater(1, 2)),
         # The database is not there: no attempt is used up, however often and however long.
         (InterfaceError("x"), failed_before(4), RetryLater(1, 4)),
@@ -81,9 +90,18 @@ def test_what_becomes_of_a_failure(
     assert decide(patient, error, delivery, NOW) == expected
 
 
-@pytest.mark.parametrize(("code", "momentary"), [("40P01", True), ("40001", True), ("55P03", True), ("57P01", False)])
-def test_only_what_heals_in_no_time_is_run_again_at_once(code: str, momentary: bool) -> None:
-    assert is_momentary(from_server(code)) is momentary
+@pytest.mark.parametrize(
+    ("error", "momentary"),
+    [
+        *((from_server(code), True) for code in ("40P01", "40001", "55P03")),
+        # It may have lost a race, and finds the winner's row now.
+        *((from_server(code, IntegrityError), True) for code in ("23505", "23514")),
+        (from_server("57P01"), False),
+        (from_server("22003", DataError), False),
+    ],
+)
+def test_only_what_may_heal_in_no_time_is_run_again_at_once(error: Exception, momentary: bool) -> None:
+    assert is_momentary(error) is momentary
 
 
 @pytest.mark.parametrize("nonsense", ["two", -1, 0, None, 10**9, [1], 1.5, b"2"])

@@ -52,6 +52,22 @@ def test_a_failed_batch_is_split_and_the_next_is_smaller_until_runs_go_well_agai
     assert troubled.batch == 8
 
 
+def test_a_probe_is_the_newest_that_has_not_failed_then_the_oldest_then_what_has() -> None:
+    troubled = lane()
+    failed, killer = message(x_first_failed_at="2025-03-01T12:00:00+00:00"), message(redelivered=True)
+    split, waited, newest = message(), message(), message()
+    troubled.alone.extend([killer, split])
+    troubled.waiting.extend([waited, newest, failed])
+    probes = []
+    for probes_left in (2, 1, 2, 1, 2):
+        troubled.breaker.probes = probes_left
+        assert troubled.has_only_failed == (len(probes) == 4)
+        (probe,) = troubled.take()
+        probes.append(probe)
+    assert probes == [newest, split, waited, killer, failed]
+    assert not troubled.has_only_failed
+
+
 def test_a_batch_never_shrinks_to_nothing() -> None:
     unlucky = lane(batch=2)
     for _ in range(5):
