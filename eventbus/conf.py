@@ -14,6 +14,8 @@ class BusSettings:
 
     #: Address of RabbitMQ, `amqp://` or `amqps://`.
     BROKER_URL: str = "amqp://guest:guest@127.0.0.1:5672//"
+    #: Address of RabbitMQ's management API, log-in included: names full queues that nobody declares. Empty: not asked.
+    MANAGEMENT_URL: str = ""
     #: The topic exchange. Its name begins those of the bus's other exchanges and of the delay queues.
     EXCHANGE: str = "events"
     #: Where the project's Celery application is, as a dotted path.

@@ -11,7 +11,7 @@ from eventbus.dead_letters.models import (
 )
 from eventbus.monitoring.models import Alarm, AlarmNotice
 from eventbus.recording.models import Stream
-from eventbus.relay.models import LostQueue, Outbox
+from eventbus.relay.models import LostQueue, Outbox, RefusedDelivery
 from eventbus.replays.models import ArchiveReplay
 from eventbus.subscriptions.models import Subscription
 from eventbus.worker.models import OrderedPosition, ProcessedEvent, ProcessedEventRow
@@ -34,6 +34,7 @@ __all__ = [
     "ProcessedEvent",
     "ProcessedEventRow",
     "PrunedMonth",
+    "RefusedDelivery",
     "Stream",
     "StreamCut",
     "Subscription",

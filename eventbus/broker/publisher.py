@@ -32,6 +32,11 @@ class Outgoing:
     properties: dict[str, Any]
 
 
+def address(outgoing: Outgoing) -> tuple[str | None, str, str]:
+    """By what a returned message is known: one event may go to several queues."""
+    return outgoing.properties.get("message_id"), outgoing.exchange, outgoing.routing_key
+
+
 class ConfirmingPublisher:
     """A connection of its own that publishes persistent, mandatory messages and knows which of them arrived.
 
@@ -49,7 +54,7 @@ class ConfirmingPublisher:
         self._published = 0
         self._pending: dict[int, int] = {}
         self._refused: set[int] = set()
-        self._places: dict[str | None, int] = {}
+        self._places: dict[tuple[str | None, str, str], int] = {}
 
     def send(self, window: Sequence[Outgoing]) -> set[int]:
         """Publish a window and wait for its confirms. Returns the places in it of what arrived in its queues.
@@ -59,7 +64,7 @@ class ConfirmingPublisher:
         """
         try:
             channel = self._open_channel()
-            self._places = {outgoing.properties.get("message_id"): place for place, outgoing in enumerate(window)}
+            self._places = {address(outgoing): place for place, outgoing in enumerate(window)}
             for place, outgoing in enumerate(window):
                 message = Message(outgoing.body, delivery_mode=2, **outgoing.properties)
                 self._published += 1
@@ -144,6 +149,6 @@ class ConfirmingPublisher:
     def _on_nack(self, tag: int, multiple: bool) -> None:
         self._refused.update(self._settle(tag, multiple))
 
-    def _on_return(self, _error: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
+    def _on_return(self, _error: Exception, exchange: str, routing_key: str, message: Any) -> None:
         # It is acked as well: only the return, which comes first, shows it.
-        self._refused.add(self._places[message.properties.get("message_id")])
+        self._refused.add(self._places[message.properties.get("message_id"), exchange, routing_key])

@@ -56,6 +56,14 @@ CREATE INDEX outbox_free ON outbox (position) WHERE blocked_key IS NULL;
 CREATE INDEX outbox_blocked ON outbox (blocked_key, position) WHERE blocked_key IS NOT NULL;
 CREATE INDEX outbox_blocked_aggregate ON outbox (aggregate_id, position) WHERE blocked_key IS NOT NULL;
 
+-- What of a blocked row a consumer's queue has refused.
+CREATE TABLE refused_delivery (
+    queue text COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (queue, position)
+);
+CREATE INDEX refused_delivery_position ON refused_delivery (position);
+
 CREATE TABLE processed_event (
     event_id uuid NOT NULL,
     consumer text COLLATE "C" NOT NULL,
@@ -71,7 +79,7 @@ CREATE VIEW processed_event_row AS
 
 BACKWARD = """
 DROP VIEW processed_event_row;
-DROP TABLE processed_event, outbox, stream, event;
+DROP TABLE processed_event, refused_delivery, outbox, stream, event;
 DROP FUNCTION refuse_change;
 """
 
@@ -159,6 +167,20 @@ class Migration(migrations.Migration):
                 "db_table": "outbox",
                 "managed": False,
             },
+        ),
+        migrations.CreateModel(
+            name="RefusedDelivery",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "queue", "position", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("queue", models.TextField()),
+                ("position", models.BigIntegerField()),
+            ],
+            options={"verbose_name_plural": "refused deliveries", "db_table": "refused_delivery", "managed": False},
         ),
         migrations.CreateModel(
             name="ProcessedEvent",

@@ -9,6 +9,7 @@ from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.ids import first_id_at, seconds_since
+from eventbus.monitoring.full_queues import full_queues
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus
 
@@ -43,7 +44,6 @@ WHERE outcome = 'done' GROUP BY consumer
 """
 RECENT = timedelta(minutes=5)
 
-BLOCKED = "SELECT blocked_key, count(*) FROM outbox WHERE blocked_key IS NOT NULL GROUP BY blocked_key"
 
 LOST = "SELECT consumer, count(*) FROM lost_queue WHERE noticed_at > now() - interval '1 hour' GROUP BY consumer"
 
@@ -167,15 +167,13 @@ def outbox_size(seen: Observation) -> Mapping[str, float]:
 
 @alarm_rule(
     "queue_full",
-    "events that wait in the outbox because a queue of this routing key refuses more",
+    "events that wait in the outbox because this queue refuses more",
     threshold=1,
     evaluations=2,
-    advice="Find the queue at its limit (`manage.py bus_status`) and get its consumer going, or raise the limit.",
+    advice="Get its consumer going, or raise the limit. If nobody consumes it any more, delete it: docs/alarms.md.",
 )
 def queue_full(seen: Observation) -> Mapping[str, float]:
-    with connection.cursor() as cursor:
-        cursor.execute(BLOCKED)
-        return {key: float(count) for key, count in cursor.fetchall()}
+    return {queue: float(events) for queue, events in full_queues().items()}
 
 
 @alarm_rule(

@@ -1,6 +1,6 @@
 """How the bus is doing right now: outbox, relays, queues and who consumes them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amqp import NotFound
 from django.db import connection
@@ -11,6 +11,7 @@ from eventbus.conf import bus_settings
 from eventbus.db.sessions import RELAY, count_sessions
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
+from eventbus.monitoring.full_queues import full_queues
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
 OUTBOX = """
@@ -37,13 +38,17 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class BusStatus:
-    """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue."""
+    """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue.
+
+    `full` has the full queues by name, each with how many events wait for it.
+    """
 
     outbox: int
     oldest_seconds: float
     relays: int
     queues: list[QueueStatus]
     blocked: int = 0
+    full: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_staffed(self) -> bool:
@@ -61,7 +66,7 @@ def bus_status() -> BusStatus:
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
         outbox, blocked, oldest = cursor.fetchone() or (0, 0, 0.0)
-    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), blocked)
+    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), blocked, full_queues() if blocked else {})
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:

@@ -43,7 +43,7 @@ def behind_blocked(claimed: Sequence[Claimed], refused: Collection[int]) -> dict
 
 @dataclass
 class BlockedKey:
-    """A routing key that was refused: when it is tried again, and with how many events."""
+    """A routing key, or a full queue, that was refused: when it is tried again, and with how many events."""
 
     window: int = 1
     failures: int = 0
@@ -65,7 +65,7 @@ class BlockedKey:
 
 @dataclass
 class BlockedKeys:
-    """The routing keys for which this relay's events wait."""
+    """The routing keys, or the full queues, for which this relay's events wait."""
 
     by_key: dict[str, BlockedKey] = field(default_factory=dict)
 

@@ -21,6 +21,22 @@ class Outbox(models.Model):
         return f"{self.position}: {self.event_id}"
 
 
+class RefusedDelivery(models.Model):
+    """A consumer's queue lacks an event that is blocked in the outbox. See `eventbus.relay.full_queues`."""
+
+    pk = models.CompositePrimaryKey("queue", "position")
+    queue = models.TextField()
+    position = models.BigIntegerField()
+
+    class Meta:
+        db_table = "refused_delivery"
+        managed = False
+        verbose_name_plural = "refused deliveries"
+
+    def __str__(self) -> str:
+        return f"{self.queue} lacks {self.position}"
+
+
 class LostQueue(models.Model):
     """A consumer's queue, or a delay queue with retries of it, was gone. See `eventbus.relay.lost_queues`."""
 

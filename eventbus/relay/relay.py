@@ -1,7 +1,7 @@
 """The relay: takes recorded events from the outbox and publishes them, at least once, in commit order per aggregate."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import Any
 
@@ -19,6 +19,19 @@ from eventbus.failpoints import failpoint
 from eventbus.recording.publish import WAKE_CHANNEL
 from eventbus.relay import lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
+from eventbus.relay.full_queues import (
+    CLAIM_REFUSED,
+    DELIVERED,
+    FULL,
+    PUBLISHED,
+    Copy,
+    deal,
+    lacking_by_aggregate,
+    listeners,
+    note,
+    refused_copies,
+    to_queue,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +42,7 @@ IDLE_WAIT = 1.0
 CONFIRM_TIMEOUT = 10.0
 #: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
 #: lost the network. Longer than it waits for confirms.
-CLAIM_TIMEOUT = 20
+CLAIM_TIMEOUT = 25
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
 #: Seconds after which a relay looks for keys that were blocked when another one died.
@@ -81,6 +94,7 @@ class Relay:
         self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
+        self.full = BlockedKeys()
         self._declared = False
         self._looked_for_blocked = 0.0
         self._came_back_empty = False
@@ -113,7 +127,9 @@ class Relay:
         """
         self._declare_topology()
         self._look_for_blocked()
-        return self._publish_new() + sum(self._publish_blocked(key) for key in self.blocked.due())
+        moved = self._publish_new()
+        moved += sum(self._catch_up(queue) for queue in self.full.due())
+        return moved + sum(self._publish_blocked(key) for key in self.blocked.due())
 
     def _publish_new(self) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -122,8 +138,11 @@ class Relay:
             if not claimed:
                 return 0
             failpoint("relay.after_claim")
-            full = {place for place, each in enumerate(claimed) if each.key in self.blocked}
-            refused = self._send(cursor, claimed, full)
+            aside = {place for place, each in enumerate(claimed) if each.key in self.blocked}
+            waiting = behind_blocked(claimed, aside)
+            go, stay = deal(claimed, waiting, set(self.full.by_key), lacking_by_aggregate(cursor, claimed))
+            refused = self._send(cursor, claimed, aside, go)
+            note(cursor, claimed, stay)
         for key in {claimed[place].key for place in refused}:
             self._note_refusal(key, taken=0)
         return len(claimed)
@@ -131,6 +150,9 @@ class Relay:
     def _publish_blocked(self, key: str) -> int:
         """Try a key that was refused; returns how many of its events were published."""
         key_state = self.blocked[key]
+        if any(queue in self.full for queue in listeners(key)):
+            key_state.retry_at = monotonic() + IDLE_WAIT  # first that queue has to catch up
+            return 0
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(LOCK_KEY, [key])
             if cursor.fetchone() != (True,):
@@ -138,9 +160,9 @@ class Relay:
                 return 0
             cursor.execute(CLAIM_BLOCKED, [key, key_state.window])
             claimed = [as_claimed(row) for row in cursor.fetchall()]
-            full = {place for place, each in enumerate(claimed) if each.key in self.blocked and each.key != key}
-            refused = self._send(cursor, claimed, full)
-        taken = len(claimed) - len(refused | full)
+            aside = {place for place, each in enumerate(claimed) if each.key in self.blocked and each.key != key}
+            refused = self._send(cursor, claimed, aside)
+        taken = len(claimed) - len(refused | aside)
         if any(claimed[place].key == key for place in refused):
             self._note_refusal(key, taken)
         elif len(claimed) < key_state.window:
@@ -152,19 +174,77 @@ class Relay:
             self._note_refusal(other, taken=0)
         return taken
 
-    def _send(self, cursor: Any, claimed: Sequence[Claimed], full: set[int]) -> set[int]:
-        """Publish what waits for no blocked key, and settle the rows; returns the places that the broker refused."""
-        waiting = behind_blocked(claimed, full)
+    def _send(
+        self, cursor: Any, claimed: Sequence[Claimed], aside: set[int], copies: Sequence[Copy] | None = None
+    ) -> set[int]:
+        """Publish what waits for no blocked key, and these copies of what does, and settle the rows.
+
+        Returns the places that the exchange refused. Without `copies` the rows were put aside before.
+        """
+        waiting = behind_blocked(claimed, aside)
         sending = [place for place in range(len(claimed)) if place not in waiting]
-        confirmed = self.publisher.send([claimed[place].message for place in sending]) if sending else set()
+        window = [claimed[place].message for place in sending]
+        window += [to_queue(claimed[copy.place].message, copy.queue) for copy in copies or ()]
+        confirmed = self.publisher.send(window) if window else set()
         failpoint("relay.after_confirm")
         refused = {place for number, place in enumerate(sending) if number not in confirmed}
-        waiting = behind_blocked(claimed, full | refused)
+        lack = refused_copies(claimed, copies or (), {number - len(sending) for number in confirmed})
+        self._note_full({copy.queue for copy in lack})
+        for key in {claimed[place].key for place in refused}:
+            self._find_full(next(claimed[place] for place in sorted(refused) if claimed[place].key == key))
+        waiting = behind_blocked(claimed, aside | refused)
         if waiting:
             cursor.execute(BLOCK, [[claimed[place].position for place in waiting], list(waiting.values())])
+            lack += [
+                Copy(place, queue) for place in sending if place in waiting for queue in self._full_of(claimed[place])
+            ]
+            note(cursor, claimed, lack)
         settled = [each.position for place, each in enumerate(claimed) if place not in waiting]
+        if copies is None:
+            cursor.execute(PUBLISHED, [settled])
         cursor.execute(SETTLE, [settled])
         return refused
+
+    def _full_of(self, event: Claimed) -> list[str]:
+        return [queue for queue in listeners(event.key) if queue in self.full]
+
+    def _find_full(self, event: Claimed) -> None:
+        """Find out which queues refuse it, by a copy to each: a refusal names none. It may be one unknown to us."""
+        queues = listeners(event.key)
+        taken = self.publisher.send([to_queue(event.message, queue) for queue in queues]) if queues else set()
+        self._note_full({queue for number, queue in enumerate(queues) if number not in taken})
+
+    def _note_full(self, queues: Collection[str]) -> None:
+        for queue in queues:
+            pause = self.full[queue].refused(0)
+            # It may be missing.
+            self._declared = False
+            log.warning("relay.queue_full", queue=queue, retry_in_seconds=round(pause, 2))
+
+    def _catch_up(self, queue: str) -> int:
+        """Send a full queue what it lacks; returns how many events it took."""
+        state = self.full[queue]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LOCK_KEY, [queue])
+            if cursor.fetchone() != (True,):
+                state.retry_at = monotonic() + IDLE_WAIT
+                return 0
+            cursor.execute(CLAIM_REFUSED, [queue, state.window])
+            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            confirmed = self.publisher.send([to_queue(each.message, queue) for each in claimed]) if claimed else set()
+            late = behind_blocked(claimed, set(range(len(claimed))) - confirmed)
+            taken = [each.position for place, each in enumerate(claimed) if place not in late]
+            cursor.execute(DELIVERED, [queue, taken])
+        if late and taken:
+            state.refused(len(taken))
+        elif late:
+            self._note_full([queue])
+        elif len(claimed) < state.window:
+            self.full.forget(queue)
+            log.info("relay.queue_caught_up", queue=queue)
+        else:
+            state.accepted(self.batch)
+        return len(taken)
 
     def _note_refusal(self, key: str, taken: int) -> None:
         pause = self.blocked[key].refused(taken)
@@ -178,6 +258,8 @@ class Relay:
             with connection.cursor() as cursor:
                 cursor.execute(BLOCKED)
                 self.blocked.learn(key for (key,) in cursor.fetchall())
+                cursor.execute(FULL)
+                self.full.learn(queue for (queue,) in cursor.fetchall())
             self._looked_for_blocked = monotonic()
 
     def _declare_topology(self) -> None:
@@ -205,7 +287,7 @@ class Relay:
                 cursor.execute("SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL)")
                 row = cursor.fetchone()
                 if not (row and row[0]):
-                    self._listen(self.blocked.seconds_to_next(at_most=IDLE_WAIT))
+                    self._listen(self.full.seconds_to_next(self.blocked.seconds_to_next(at_most=IDLE_WAIT)))
                 elif self._came_back_empty:
                     self._listen(0.02)  # another relay has locked what is there
                 self._came_back_empty = bool(row and row[0])
@@ -225,7 +307,7 @@ class Relay:
         log.warning("relay.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 2))
         self.publisher.close()
         self._declared = False
-        self.blocked, self._looked_for_blocked = BlockedKeys(), 0.0
+        self.blocked, self.full, self._looked_for_blocked = BlockedKeys(), BlockedKeys(), 0.0
         connection.close()
         self.stopping.wait(delay)
 

@@ -48,10 +48,10 @@ def test_a_full_queue_is_tried_seldom_and_costs_its_neighbours_few_duplicates(li
     live_bus.only("relay")
     with length_limit(live_bus.broker, live_bus.name, "probe.audit", 10):
         send(*[ProbeSent(probe_id=uuid4()) for _ in range(300)])
-        live_bus.wait_for(lambda: "relay.held_back" in live_bus["relay"].says(), "the first refusal")
-        tries = [line for line in live_bus["relay"].says().splitlines() if "relay.held_back" in line]
+        live_bus.wait_for(lambda: "relay.queue_full" in live_bus["relay"].says(), "the first refusal")
+        tries = [line for line in live_bus["relay"].says().splitlines() if "relay.queue_full" in line]
         live_bus.wait_for(
-            lambda: live_bus["relay"].says().count("relay.held_back") > len(tries) + 2, "three more tries"
+            lambda: live_bus["relay"].says().count("relay.queue_full") > len(tries) + 2, "three more tries"
         )
         assert live_bus.wire.ready("probe.count") < 2 * 300
         pauses = [line["retry_in_seconds"] for line in live_bus["relay"].log_lines() if "retry_in_seconds" in line]
@@ -90,3 +90,44 @@ def test_the_events_of_an_aggregate_keep_their_order_across_a_full_queue(live_bu
     for probe in probes:
         firsts = list(dict.fromkeys(seen[probe]))
         assert firsts == sorted(firsts) == list(range(1, 11))
+
+
+def test_the_others_get_theirs_at_once_while_one_queue_of_the_key_is_full(live_bus: LiveBus) -> None:
+    live_bus.only("relay")
+    with length_limit(live_bus.broker, live_bus.name, "probe.audit", 10):
+        early = send(*[ProbeSent(probe_id=uuid4()) for _ in range(300)])
+        live_bus.wait_for(lambda: live_bus.query(HELD)[0][0] > 0, "events to be held back")
+        late = send(*[ProbeSent(probe_id=uuid4()) for _ in range(100)])
+        live_bus.wait_for(
+            lambda: {*early, *late} <= ids_in(live_bus, "probe.count"), "its neighbour's queue to have all"
+        )
+        assert json.loads(live_bus.run("manage.py", "bus_status", "--json").stdout)["full"].keys() == {"probe.audit"}
+    live_bus.ensure("worker probe")
+    live_bus.drain()
+    assert live_bus.effects("probe.audit", *early, *late) == 400
+    live_bus.verify()
+
+
+def test_what_a_renamed_consumer_left_behind_stops_nobody_and_is_named(live_bus: LiveBus) -> None:
+    live_bus.only("relay", "worker probe")
+    left_over = live_bus.wire.tap("probe.sent.v1", length=3)
+    ids = [send(ProbeSent(probe_id=uuid4()))[0] for _ in range(10)]
+    live_bus.wait_for(
+        lambda: live_bus.effects("probe.count", *ids) == live_bus.effects("probe.audit", *ids) == 10, "all effects"
+    )
+    live_bus.wait_for(
+        lambda: list(json.loads(live_bus.run("manage.py", "bus_status", "--json").stdout)["full"]) == [left_over],
+        "the full queue to be named",
+    )
+    live_bus.wire.remove_taps()
+    live_bus.drain()
+    live_bus.verify()
+
+
+def ids_in(bus: LiveBus, queue: str) -> set[UUID]:
+    """The events that wait in a queue; they go back to it."""
+    found = set()
+    with bus.wire.channel() as channel:
+        while (message := channel.basic_get(queue)) is not None:
+            found.add(UUID(message.properties["message_id"]))
+    return found

@@ -57,6 +57,8 @@ def print_status(status: BusStatus) -> None:
     console = Console()
     console.print(table)
     blocked = f", {status.blocked} of them wait for a full queue" if status.blocked else ""
+    for full, events in sorted(status.full.items()):
+        console.print(f"full: {full}, for which {events} events wait in the outbox")
     console.print(
         f"outbox: {status.outbox} events{blocked}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
     )
