@@ -1,5 +1,6 @@
 """How the bus is doing right now: outbox, relays, queues and who consumes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amqp import NotFound
@@ -8,9 +9,9 @@ from django.db.models import Count
 
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
-from eventbus.db.sessions import RELAY, count_sessions
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
+from eventbus.heartbeats.processes import RELAY, ProcessStatus, processes
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
 OUTBOX = """
@@ -37,13 +38,17 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class BusStatus:
-    """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue."""
+    """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue.
+
+    `relays`: those that are connected and give signs of life.
+    """
 
     outbox: int
     oldest_seconds: float
     relays: int
     queues: list[QueueStatus]
     blocked: int = 0
+    processes: Sequence[ProcessStatus] = ()
 
     @property
     def is_staffed(self) -> bool:
@@ -61,7 +66,9 @@ def bus_status() -> BusStatus:
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
         outbox, blocked, oldest = cursor.fetchone() or (0, 0, 0.0)
-    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), blocked)
+    found = processes()
+    relays = sum(process.alive for process in found if process.kind == RELAY)
+    return BusStatus(outbox, oldest, relays, _queues(), blocked, found)
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:
