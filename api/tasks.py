@@ -8,7 +8,7 @@ from api import idempotency
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="api.forget_old_keys")
+@shared_task(name="api.forget_old_keys", soft_time_limit=300, time_limit=330)
 def forget_old_keys() -> None:
     """Delete the idempotency keys that have expired."""
     log.info("idempotency_keys.forgotten", count=idempotency.forget_old_keys())

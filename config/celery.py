@@ -13,8 +13,8 @@ from eventbus.worker.celery_settings import CELERY
 app = Celery("pipeline", broker=settings.EVENTBUS_BROKER_URL)
 app.conf.update(CELERY)
 app.conf.beat_schedule = {
-    # Expires: when no worker runs for a while, old evaluations tell nothing.
-    "alarms": {"task": "eventbus.check_alarms", "schedule": 30, "options": {"expires": 30}},
+    # Expires: when no worker runs for a while, one search afterwards is enough.
+    "consumers' activity": {"task": "eventbus.note_activity", "schedule": 30, "options": {"expires": 30}},
     "partitions": {"task": "eventbus.make_partitions", "schedule": 6 * 3600},
     "months older than ARCHIVE_DAYS": {"task": "eventbus.prune_archive", "schedule": 24 * 3600},
     "stuck orders": {"task": "orders.resolve_stuck", "schedule": 60},

@@ -1,5 +1,7 @@
 """Probes for load balancers and scripts."""
 
+from collections.abc import Callable
+
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -19,3 +21,17 @@ def ready(request: HttpRequest) -> HttpResponse:
             {"status": "unavailable", "database": "no answer"}, status=503, headers={"Retry-After": "1"}
         )
     return JsonResponse({"status": "ok"})
+
+
+PROBES = {"/health/live": live, "/health/ready": ready}
+
+
+class ProbesMiddleware:
+    """Answers probes before anything else looks at the request: who asks knows neither host name nor TLS, and asks so
+    often that a log line for each would hide the others."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return PROBES.get(request.path_info, self.get_response)(request)

@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "consumers",
 ]
 MIDDLEWARE = [
+    "config.health.ProbesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "eventbus.recording.correlation.CorrelationMiddleware",
@@ -156,6 +157,8 @@ EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # What dead letters say of the code that failed; the image sets it.
 EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
+# Each process touches a file here for as long as its work goes round: `script/alive` looks at its age.
+EVENTBUS_HEARTBEAT_DIR = LOCAL_DIR / "heartbeats"
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
 EVENTBUS_DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
 EVENTBUS_DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)

@@ -1,5 +1,6 @@
 """The WSGI application, for granian or any other WSGI server."""
 
+import http.client
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -7,3 +8,24 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402  settings are there from here on
+
+from eventbus.heartbeats import beating  # noqa: E402
+
+
+def answers() -> bool:
+    """Whether requests are answered: what the answer is does not matter."""
+    connection = http.client.HTTPConnection("127.0.0.1", settings.PORT, timeout=5)
+    try:
+        connection.request("GET", "/health/live")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+# It has no loop of its own that could turn, so it asks itself.
+beating.begin("web", works=answers)

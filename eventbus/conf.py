@@ -30,6 +30,8 @@ class BusSettings:
     CODE_ROOT: Path = Path()
     #: What dead letters say of the code that failed.
     CODE_VERSION: str = "unknown"
+    #: Each process touches a file here, called after its kind, for as long as its work goes round. None: no files.
+    HEARTBEAT_DIR: Path | None = None
     #: Pool processes per consumer group at most, however much concurrency its consumers declare.
     WORKER_PROCESSES: int = 2
     #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker can't be asked.

@@ -19,6 +19,7 @@ from eventbus.backoff import backoff
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.db.sql import fetch
 from eventbus.errors import EventbusError
+from eventbus.heartbeats import beating
 from eventbus.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -94,6 +95,7 @@ class LeasedDriver:
         """Drive whatever run has no driver, until stopped. Survives the loss of broker and database."""
         failures = 0
         while not self.stopping.is_set():
+            beating.turned(self.table)
             try:
                 self.publisher.heartbeat()
                 busy = [self.step(run_id) for run_id in self.free_runs()]

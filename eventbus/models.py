@@ -9,7 +9,8 @@ from eventbus.dead_letters.models import (
     DeadLetterReplay,
     DeadLetterReplayItem,
 )
-from eventbus.monitoring.models import Alarm, AlarmNotice
+from eventbus.heartbeats.models import Heartbeat
+from eventbus.monitoring.models import Alarm, AlarmEvaluation, AlarmNotice
 from eventbus.recording.models import Stream
 from eventbus.relay.models import LostQueue, Outbox, RefusedDelivery
 from eventbus.replays.models import ArchiveReplay
@@ -18,6 +19,7 @@ from eventbus.worker.models import OrderedPosition, ProcessedEvent, ProcessedEve
 
 __all__ = [
     "Alarm",
+    "AlarmEvaluation",
     "AlarmNotice",
     "ArchiveReplay",
     "ArchivedEvent",
@@ -28,6 +30,7 @@ __all__ = [
     "DeadLetterReplay",
     "DeadLetterReplayItem",
     "ExactDecoder",
+    "Heartbeat",
     "LostQueue",
     "OrderedPosition",
     "Outbox",

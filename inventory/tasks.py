@@ -8,7 +8,7 @@ from inventory import snapshots
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="inventory.make_snapshots")
+@shared_task(name="inventory.make_snapshots", soft_time_limit=300, time_limit=330)
 def make_snapshots() -> None:
     """Keep the products' histories quick to read."""
     if made := snapshots.make_snapshots():

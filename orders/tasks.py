@@ -10,7 +10,7 @@ from orders import services
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="orders.resolve_stuck")
+@shared_task(name="orders.resolve_stuck", soft_time_limit=120, time_limit=150)
 def resolve_stuck() -> None:
     """Cancel orders that could have been answered in time and were not; the alarm `orders_overdue` counts the rest."""
     if given_up := services.cancel_overdue(now=datetime.now(UTC)):

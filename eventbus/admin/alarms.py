@@ -1,4 +1,4 @@
-"""Alarms and their notices in Django admin."""
+"""Alarms, their notices, and the processes in Django admin."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from eventbus.admin.read_only import ReadOnlyAdmin
+from eventbus.heartbeats.models import Heartbeat
 from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES
 
@@ -41,6 +42,15 @@ class AlarmAdmin(ReadOnlyAdmin):
         if rule is None:
             return ""
         return f"{rule.measures}. {rule.advice}" if alarm.state == AlarmState.FIRING else rule.measures
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ReadOnlyAdmin):
+    """Every process, and when it last gave a sign of life."""
+
+    list_display = ["kind", "host", "pid", "code_version", "started_at", "beat_at"]
+    list_display_links = None
+    list_filter = ["kind"]
 
 
 @admin.register(AlarmNotice)

@@ -1,1 +1,1 @@
-"""PostgreSQL: statements, advisory locks, and DDL on live tables."""
+"""PostgreSQL: statements, sessions, advisory locks, DDL on live tables, and a time for calls over the network."""

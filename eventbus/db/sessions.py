@@ -1,11 +1,13 @@
 """The names of database sessions: each process gives its own, and pg_stat_activity shows it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
 from django.db import connection
 
+from eventbus.db.deadline import Deadline
 from eventbus.db.sql import fetch
-
-#: What relays are called. They are counted by it: `bus_status` and the alarm `relay_missing`.
-RELAY = "relay"
 
 
 def name_sessions(name: str, **settings: str) -> None:
@@ -21,6 +23,33 @@ def name_sessions(name: str, **settings: str) -> None:
         options["options"] = " ".join([options.get("options", ""), *own]).strip()
     # One that is open already would keep its name.
     connection.close()
+
+
+def hurry_sessions(name: str, *, seconds: int) -> None:
+    """Name the sessions of this thread, and let none of its statements, nor the way to the database, take longer: the
+    thread watches, and what it watches may hang. Raises OperationalError later, in whatever takes too long."""
+    mine = deepcopy(connection.settings_dict)
+    options = mine.setdefault("OPTIONS", {})
+    limits = f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s -c idle_in_transaction_session_timeout=30s"
+    options |= {
+        "application_name": name,
+        "connect_timeout": 5,
+        # Milliseconds until a connection whose bytes nobody acknowledges is lost.
+        "tcp_user_timeout": seconds * 1000,
+        "options": f"{options.get('options', '')} {limits}".strip(),
+    }
+    connection.close()
+    connection.settings_dict = mine
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What this thread asks of the database inside is cut off after this time: a frozen server heeds no time-out of its
+    own. Raises TimeoutError then, and the connection is lost."""
+    connection.ensure_connection()
+    with Deadline(seconds) as deadline:
+        deadline.watch(connection.connection.fileno())
+        yield
 
 
 def count_sessions(name: str) -> int:

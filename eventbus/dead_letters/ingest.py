@@ -14,6 +14,7 @@ from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
 from eventbus.declaration import CONSUMERS
+from eventbus.heartbeats import beating
 from eventbus.relay import lost_queues
 
 log = structlog.get_logger(__name__)
@@ -42,10 +43,12 @@ class Ingester:
         """Store dead letters until stopped. Survives the loss of the broker and of the database."""
         failures = 0
         while not self.stopping.is_set():
+            beating.turned("ingester")
             try:
                 with connect(self.broker_url) as broker:
                     channel = self._subscribe(broker)
                     while not self.stopping.is_set():
+                        beating.turned("ingester")
                         self._gather(broker)
                         self._store(channel)
                         failures = 0

@@ -385,6 +385,33 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Heartbeat",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.TextField(help_text="What it does, as the Procfile calls it.")),
+                ("host", models.TextField()),
+                ("pid", models.IntegerField()),
+                ("code_version", models.TextField()),
+                ("started_at", models.DateTimeField()),
+                ("beat_at", models.DateTimeField()),
+            ],
+            options={
+                "db_table": "heartbeat",
+                "ordering": ["kind", "-beat_at"],
+                "constraints": [models.UniqueConstraint(fields=("kind", "host", "pid"), name="heartbeat_once")],
+            },
+        ),
+        migrations.CreateModel(
+            name="AlarmEvaluation",
+            fields=[
+                ("id", models.SmallIntegerField(primary_key=True, serialize=False)),
+                ("begun_at", models.DateTimeField()),
+            ],
+            options={
+                "db_table": "alarm_evaluation",
+            },
+        ),
+        migrations.CreateModel(
             name="AlarmNotice",
             fields=[
                 (

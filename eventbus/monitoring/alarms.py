@@ -14,6 +14,8 @@ from django.db import connection, transaction
 
 from eventbus.conf import bus_settings
 from eventbus.db.locks import AdvisoryLock
+from eventbus.db.sql import fetch
+from eventbus.heartbeats.processes import processes
 from eventbus.ids import new_id
 from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES, Observation, Rule
@@ -25,11 +27,25 @@ log = structlog.get_logger(__name__)
 COUNT_TO = 10_000_000
 KEEP_NOTICES = timedelta(days=90)
 
+#: Seconds between two evaluations at least. Who watches looks every two seconds: it is half a minute at most.
+EVERY = 28
+CLAIM = """
+INSERT INTO alarm_evaluation AS last (id, begun_at) VALUES (1, clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET begun_at = excluded.begun_at
+WHERE last.begun_at <= clock_timestamp() - %s * interval '1 second'
+RETURNING begun_at
+"""
+
 
 def observe() -> Observation:
     """Ask database and broker. Raises DatabaseError."""
     bus, error = bus_status_or_error()
-    return Observation(outbox_lag(count_to=COUNT_TO), bus, error)
+    return Observation(outbox_lag(count_to=COUNT_TO), bus, error, processes())
+
+
+def is_due() -> bool:
+    """Whether nobody has evaluated in the last half minute: then it is the caller's turn, and nobody else's."""
+    return bool(fetch(CLAIM, [EVERY]))
 
 
 def evaluate(*, dry_run: bool = False) -> list[Alarm]:

@@ -8,6 +8,7 @@ from django.db import connection
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
+from eventbus.heartbeats.processes import RELAY
 from eventbus.ids import first_id_at, seconds_since
 from eventbus.monitoring.full_queues import full_queues
 from eventbus.monitoring.rules import Observation, alarm_rule
@@ -64,14 +65,33 @@ def broker_away(seen: Observation) -> Mapping[str, float]:
 
 
 @alarm_rule(
-    "relay_missing",
-    "1 while no relay is connected to the database",
+    "database_away",
+    "1 while PostgreSQL does not answer: each process that watches says so by itself, from memory",
     threshold=1,
-    evaluations=2,
-    advice="Start `manage.py relay`, or read in its log why it ended.",
+    advice="Start PostgreSQL, or see why it refuses us. Intake answers 503 meanwhile, and nothing is lost.",
 )
-def relay_missing(seen: Observation) -> Mapping[str, float] | None:
-    return None if seen.bus is None else {"": float(seen.bus.relays == 0)}
+def database_away(seen: Observation) -> Mapping[str, float]:
+    return {"": 0.0}
+
+
+@alarm_rule(
+    "relay_missing",
+    "1 while no relay is connected and gives signs of life",
+    threshold=1,
+    advice="Start `manage.py relay`, or read in its log why it ended, or what it is stuck in.",
+)
+def relay_missing(seen: Observation) -> Mapping[str, float]:
+    return {"": float(not any(process.alive for process in seen.processes if process.kind == RELAY))}
+
+
+@alarm_rule(
+    "process_missing",
+    "1 while no process of this kind gives signs of life",
+    threshold=1,
+    advice="Start it: the Procfile has its command. If it runs, its log says what it is stuck in; then end it.",
+)
+def process_missing(seen: Observation) -> Mapping[str, float]:
+    return {process.kind: float(process.alive == 0) for process in seen.processes if process.kind != RELAY}
 
 
 @alarm_rule(

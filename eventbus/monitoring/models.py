@@ -29,6 +29,19 @@ class Alarm(models.Model):
         return f"{self.name} {self.subject}".rstrip()
 
 
+class AlarmEvaluation(models.Model):
+    """One row: when the alarms were last evaluated. Whoever moves it on evaluates."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    begun_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "alarm_evaluation"
+
+    def __str__(self) -> str:
+        return f"begun at {self.begun_at}"
+
+
 class AlarmNotice(models.Model):
     """One change of an alarm's state, to be sent over one channel, once."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from eventbus.heartbeats.processes import ProcessStatus
     from eventbus.monitoring.status import BusStatus
     from eventbus.relay.lag import Lag
 
@@ -18,6 +19,7 @@ class Observation:
     lag: Lag
     bus: BusStatus | None
     broker_error: str = ""
+    processes: Sequence[ProcessStatus] = ()
 
 
 #: The number per subject; what is left out counts as 0. None: it can't be measured now, and the states stay.

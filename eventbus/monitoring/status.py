@@ -1,5 +1,6 @@
 """How the bus is doing right now: outbox, relays, queues and who consumes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from amqp import NotFound
@@ -8,9 +9,9 @@ from django.db.models import Count
 
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
-from eventbus.db.sessions import RELAY, count_sessions
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
+from eventbus.heartbeats.processes import RELAY, ProcessStatus, processes
 from eventbus.monitoring.full_queues import full_queues
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
@@ -40,7 +41,8 @@ class QueueStatus:
 class BusStatus:
     """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue.
 
-    `full` has the full queues by name, each with how many events wait for it.
+    `full` has the full queues by name, each with how many events wait for it. `relays`: those that are connected and
+    give signs of life.
     """
 
     outbox: int
@@ -49,6 +51,7 @@ class BusStatus:
     queues: list[QueueStatus]
     blocked: int = 0
     full: dict[str, int] = field(default_factory=dict)
+    processes: Sequence[ProcessStatus] = ()
 
     @property
     def is_staffed(self) -> bool:
@@ -66,7 +69,9 @@ def bus_status() -> BusStatus:
     with connection.cursor() as cursor:
         cursor.execute(OUTBOX)
         outbox, blocked, oldest = cursor.fetchone() or (0, 0, 0.0)
-    return BusStatus(outbox, oldest, count_sessions(RELAY), _queues(), blocked, full_queues() if blocked else {})
+    found = processes()
+    relays = sum(process.alive for process in found if process.kind == RELAY)
+    return BusStatus(outbox, oldest, relays, _queues(), blocked, full_queues() if blocked else {}, found)
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:

@@ -16,6 +16,7 @@ from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 from eventbus.db.locks import AdvisoryLock
 from eventbus.failpoints import failpoint
+from eventbus.heartbeats import beating
 from eventbus.recording.publish import WAKE_CHANNEL
 from eventbus.relay import lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
@@ -107,6 +108,7 @@ class Relay:
         """Publish until stopped. Survives the loss of the broker and of the database."""
         failures = 0
         while not self.stopping.is_set():
+            beating.turned("relay")
             try:
                 published = self.publish_batch()
                 failures = 0

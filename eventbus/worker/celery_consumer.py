@@ -19,6 +19,7 @@ from kombu.transport import pyamqp
 
 from eventbus.broker.topology import UPKEEP
 from eventbus.declaration import CONSUMERS, Consumer
+from eventbus.heartbeats import beating
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.lanes import Lane, Run, failed_before, slots
 from eventbus.worker.processing import Settled
@@ -108,6 +109,26 @@ class BusConsumer(StockConsumer):
     class Blueprint(StockConsumer.Blueprint):
         # DelayedDelivery would bind `#.`-patterns to our exchange for every quorum queue, and the bindings persist.
         default_steps = [step for step in StockConsumer.Blueprint.default_steps if "DelayedDelivery" not in step]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # In the loop that takes deliveries and hands them to the pool.
+        self.timer.call_repeatedly(1.0, beating.turned, ("worker",))
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """As Celery does it, but it is alive while it waits for the broker."""
+        ensure = conn.ensure_connection
+
+        def ensure_and_beat(errback: Any, retries: Any, callback: Any = None, **options: Any) -> Any:
+            def wait() -> None:
+                beating.turned("worker")
+                if callback is not None:
+                    callback()
+
+            return ensure(errback, retries, callback=wait, **options)
+
+        conn.ensure_connection = ensure_and_beat
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, promise: Any = None) -> Callable[[Any], Any]:
         """Called for every new connection: what waited in the lanes of the old one is delivered again."""

@@ -16,6 +16,9 @@ UPKEEP_QUEUE = kombu.Queue(
 CELERY: dict[str, Any] = {
     "imports": ("eventbus.worker.tasks", "eventbus.monitoring.upkeep"),
     "worker_consumer": "eventbus.worker.celery_consumer:BusConsumer",
+    "beat_scheduler": "eventbus.worker.scheduler:StaticScheduler",
+    # Its sign of life comes once a round.
+    "beat_max_loop_interval": 5,
     # Acknowledge after the commit; give back what a killed process had; never acknowledge a failure by itself.
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,

@@ -180,7 +180,7 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
     """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind, nor is
-    what the handler says of this one event, or what waits for another: an earlier one, or one whose row it refers to."""
+    what the handler says of this one event, or what waits for another: an earlier one, or one that makes its row."""
     if isinstance(error, BlockedByEarlier | RetryAfter | IntegrityError):
         return False
     return isinstance(what, RetryLater) or what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)

@@ -117,6 +117,7 @@ class Server:
         self.stopping = threading.Event()
         self.impatient = threading.Event()
         self.supervisors: list[Supervisor] = []
+        self.began = time.time()
         self.printing = threading.Lock()
         self.printer = Printer(width=len("worker_notifications"))
 
@@ -160,7 +161,7 @@ class Server:
             self.stopping.set()
 
     def await_ready(self, env: dict[str, str]) -> None:
-        """Returns when web, Flower, the relay and every consumer work, or when a stop is wished."""
+        """Returns when every process works, or when a stop is wished."""
         bus = subprocess.Popen(
             [PYTHON, "manage.py", "bus_status", "--wait", str(READY_WITHIN)],
             cwd=ROOT,
@@ -171,9 +172,12 @@ class Server:
             start_new_session=True,
         )
         checks: dict[str, Callable[[], bool]] = {
+            name: partial(self.lives, name) for name in procfile.commands() if name not in ("web", "flower")
+        }
+        checks |= {
             "web": lambda: is_ok(f"http://127.0.0.1:{env['PORT']}/health/ready"),
             "flower": lambda: is_ok(f"http://127.0.0.1:{env['FLOWER_PORT']}/healthcheck"),
-            "relay and workers (manage.py bus_status)": lambda: bus.poll() == 0,
+            "relay and queues (manage.py bus_status)": lambda: bus.poll() == 0,
         }
         deadline = time.monotonic() + READY_WITHIN
         try:
@@ -187,6 +191,11 @@ class Server:
             said, _ = bus.communicate()
             if checks:
                 print(said)
+
+    def lives(self, name: str) -> bool:
+        """Whether a process has given a sign of life since the start."""
+        sign = LOCAL / "heartbeats" / name
+        return sign.exists() and sign.stat().st_mtime > self.began
 
     def stop(self) -> None:
         """Ends every process: kindly, then, when the time is up or after a second Ctrl-C, by force."""

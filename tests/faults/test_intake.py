@@ -1,10 +1,14 @@
 """The API dies while it takes an order in."""
 
+import os
+import signal
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from script._lib.process import Process
+from script._lib.service import command_line
 from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.stock import receive
@@ -63,3 +67,21 @@ def test_a_killed_web_server_loses_no_accepted_order(pipeline: LiveBus, shop: Sh
             pipeline.restart("web")
         shop.wait_for_more()
     assert set(effects.check(pipeline, shop, mail_sink).values()) == {"CONFIRMED"}
+
+
+def test_a_killed_web_worker_is_replaced_and_the_others_go_on(live_bus: LiveBus, shop: Shop) -> None:
+    live_bus.ensure("web")
+    web, product = live_bus["web"], receive(10)
+    main, (victim, survivor) = web.pid, workers_of(web)
+    os.kill(victim, signal.SIGKILL)
+    replaced = live_bus.wait_for(
+        lambda: [pid for pid in workers_of(web) if pid not in (victim, survivor)], "a worker in its place"
+    )
+    assert web.pid == main
+    assert set(workers_of(web)) == {survivor, *replaced}
+    assert shop.post(shop.order(product), key=uuid4().hex).status_code == 201
+
+
+def workers_of(web: Process) -> list[int]:
+    """The processes that answer requests."""
+    return [pid for pid in web.children() if b"granian" in command_line(pid)]

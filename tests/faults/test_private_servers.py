@@ -1,11 +1,9 @@
 """The private servers die while `script/server` keeps them."""
 
-import os
 import threading
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
 
 from script._lib import services
 from script._lib.keeper import Keeper
@@ -13,19 +11,6 @@ from script._lib.waiting import wait_until
 from tools.harness.servers import BROKER, MAIL, POSTGRES, Servers
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    """The servers of this test run, all of them up."""
-    ours = Servers()
-    if os.environ["DATABASE_URL"] != ours.env.get("DATABASE_URL"):
-        pytest.skip("the servers are not those of script/services: not ours to kill")
-    with ours.running():
-        yield ours
-        for name in ours.services:
-            ours.restart(name)
-    connection.close()
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """The servers die."""
 
-import os
-from collections.abc import Iterator
-
 import pytest
 from django.db import connection
 
@@ -14,20 +11,6 @@ from tools.harness.servers import BROKER, POSTGRES, Servers
 from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    """The servers of this test run; whatever the test did to them, they run after it."""
-    ours = Servers(POSTGRES, BROKER)
-    if (
-        not {"DATABASE_URL": os.environ["DATABASE_URL"], "BROKER_URL": os.environ["BROKER_URL"]}.items()
-        <= ours.env.items()
-    ):
-        pytest.skip("the servers are not those of script/services: not ours to kill")
-    yield ours
-    ours.restart(POSTGRES)
-    ours.restart(BROKER)
 
 
 def test_a_killed_broker_stops_no_intake_and_loses_nothing(

@@ -35,7 +35,8 @@ CREATE TABLE broken (what text);
 
 class LiveBus(Laboratory):
     """Starts and stops processes by name: `relay`, `worker probe`, `web`, `flower`; `relay 2` is a second relay,
-    `relay patient` one that does not poll; `worker trouble hasty` one whose circuit breaker probes all the time."""
+    `relay patient` one that does not poll; `worker trouble hasty` one whose circuit breaker probes all the time; `relay
+    hasty` and `dead letters hasty` evaluate the alarms all the time."""
 
     def __init__(self, name: str, *, smtp_port: int, logs: Path, **servers: str) -> None:
         """`servers`: where they are other than the environment says."""
@@ -216,6 +217,8 @@ def command(name: str) -> str:
             return "python -m tests.support.patient_relay"
         case ["worker", group, "hasty"]:
             return f"python -m tests.support.hasty_worker {group}"
+        case ["relay" | "dead", *_, "hasty"] as words:
+            return f"python -m tests.support.hasty_watcher {'relay' if words[0] == 'relay' else 'ingest_dead_letters'}"
         case ["worker", group, *_]:
             return f"python manage.py worker {group}"
         case ["dead", "letters"]:

@@ -14,7 +14,7 @@ from eventbus.monitoring.status import BusStatus, bus_status
 
 class Command(BusCommand):
     help = (
-        "Shows outbox, relays and queues. Exit 0 if a relay and a worker for every consumer are connected, else 1. "
+        "Shows outbox, queues and processes. Exit 0 if a relay and a worker for every consumer are connected, else 1. "
         "With --wait or --drained, first waits until that is so."
     )
 
@@ -56,6 +56,11 @@ def print_status(status: BusStatus) -> None:
         )
     console = Console()
     console.print(table)
+    signs = Table("process", "alive", "last sign of life", "version")
+    for process in status.processes:
+        last = "never" if process.last_seconds is None else f"{process.last_seconds:.0f} s ago"
+        signs.add_row(process.kind, str(process.alive), last, ", ".join(process.versions))
+    console.print(signs)
     blocked = f", {status.blocked} of them wait for a full queue" if status.blocked else ""
     for full, events in sorted(status.full.items()):
         console.print(f"full: {full}, for which {events} events wait in the outbox")

@@ -7,7 +7,10 @@ from eventbus.conf import bus_settings
 from eventbus.db.sessions import name_sessions
 from eventbus.dead_letters.ingest import Ingester
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
+from eventbus.heartbeats import beating
+from eventbus.heartbeats.processes import worker_kind
 from eventbus.management.supervisor import Part, Supervisor
+from eventbus.monitoring.watcher import Watcher
 from eventbus.replays.driver import ArchiveReplayDriver
 from eventbus.subscriptions.lost_queues import QueueKeeper
 
@@ -19,11 +22,14 @@ class Command(BaseCommand):
         "that were started in admin or with --detach, or whose driver died; drives the backfills of new "
         'consumers that declare start="beginning"; and declares again what was deleted of queues, and sends what was '
         "in them again. Runs until it is stopped by SIGTERM or Ctrl-C. Run as many as you like: they share the work. "
-        "Exit 1 if one of the four ends by an error."
+        "Evaluates the alarms too, in turn with the relay. Exit 1 if one of the four ends by an error."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         name_sessions("dead letters")
+        loops = ("ingester", DeadLetterReplayDriver.table, ArchiveReplayDriver.table)
+        beating.begin(worker_kind("dead_letters"), *loops)
+        Watcher().start()
         ingester = Ingester(bus_settings.BROKER_URL)
         dead_letters = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         # A backfill is an archive replay that nobody had to ask for.

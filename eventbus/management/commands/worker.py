@@ -10,11 +10,15 @@ from django.core.management.base import BaseCommand, CommandError
 from eventbus.conf import bus_settings
 from eventbus.db.sessions import name_sessions
 from eventbus.declaration import consumers_by_group
+from eventbus.heartbeats import beating
+from eventbus.heartbeats.processes import worker_kind
 from eventbus.worker.celery_consumer import broker_queue, upkeep_queue
 from eventbus.worker.celery_settings import celery_app
 from eventbus.worker.lanes import pool_size
 
 UPKEEP_GROUP = "eventbus"
+#: One for what takes long, such as pruning, and one for the rest.
+UPKEEP_PROCESSES = 2
 
 
 class Command(BaseCommand):
@@ -38,12 +42,13 @@ class Command(BaseCommand):
         if not consumers and (only or group not in always_there):
             known = ", ".join(sorted({*consumers_by_group(), *always_there}))
             raise CommandError(f"No consumer is called {only or group + '.…'}. Groups: {known}.")
-        processes = pool_size(consumers, bus_settings.WORKER_PROCESSES) if consumers else 1
+        processes = pool_size(consumers, bus_settings.WORKER_PROCESSES) if consumers else UPKEEP_PROCESSES
         queues: list[kombu.Queue] = [broker_queue(consumer, len(consumers), processes) for consumer in consumers]
         if not queues:
             queues.append(upkeep_queue())
         app.conf.task_queues = queues
         name_sessions(f"worker {only or group}")
+        beating.begin(worker_kind(group), "worker")
         # It warns root of pickled messages, and we accept none.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         app.worker_main(

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
+from eventbus.heartbeats.processes import ProcessStatus
 from eventbus.ids import first_id_at
 from eventbus.monitoring import alarms, bus_rules
 from eventbus.monitoring.alarms import evaluate, step
@@ -196,9 +197,10 @@ class TestDeclaring:
             alarm_rule("odd", "m", threshold=1, clear=2, advice="a")
 
 
-def seen(queues: list[QueueStatus] | None = None, *, relays: int = 1) -> Observation:
-    bus = None if queues is None else BusStatus(0, 0.0, relays, queues)
-    return Observation(outbox_lag(count_to=1_000), bus)
+def seen(queues: list[QueueStatus] | None = None, *, alive: dict[str, int] | None = None) -> Observation:
+    bus = None if queues is None else BusStatus(0, 0.0, 1, queues)
+    processes = [ProcessStatus(kind, number, 1.0 if number else 60.0) for kind, number in (alive or {}).items()]
+    return Observation(outbox_lag(count_to=1_000), bus, "", processes)
 
 
 def event(age: float, key: str = "parcel.sent") -> UUID:
@@ -240,7 +242,11 @@ class TestRules:
 
     @pytest.mark.parametrize(("relays", "missing"), [(0, 1), (1, 0), (2, 0)])
     def test_a_missing_relay(self, relays: int, missing: int) -> None:
-        assert bus_rules.relay_missing(seen([], relays=relays)) == {"": missing}
+        assert bus_rules.relay_missing(seen(None, alive={"relay": relays, "beat": 1})) == {"": missing}
+
+    def test_a_missing_process_of_another_kind(self) -> None:
+        now = seen(None, alive={"relay": 0, "beat": 0, "worker_parcel": 2})
+        assert bus_rules.process_missing(now) == {"beat": 1, "worker_parcel": 0}
 
     def test_the_oldest_event_of_each_consumer(self) -> None:
         first, second = event(200), event(100)

@@ -1,5 +1,7 @@
+import itertools
 import json
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -101,7 +103,7 @@ def test_a_receiver_that_is_down_costs_one_attempt_however_much_waits(receiver: 
 
 
 def test_a_receiver_that_says_nothing_is_given_up_in_time(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifier, "WEBHOOK_TIMEOUT", 0.2)
+    monkeypatch.setattr(notifier, "SOCKET_TIMEOUT", 0.2)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.EVENTBUS_ALARM_WEBHOOK_URL = f"http://127.0.0.1:{silent.getsockname()[1]}/"
@@ -109,6 +111,65 @@ def test_a_receiver_that_says_nothing_is_given_up_in_time(settings: Any, monkeyp
         assert notifier.deliver() == 0
     notice.refresh_from_db()
     assert "timed out" in notice.error
+
+
+class Dripping(socketserver.ThreadingTCPServer):
+    """A server that sends one byte of its answer every tenth of a second, for as long as anybody listens."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Drip)
+        self.answer = answer
+        self.port = int(self.server_address[1])
+        self.is_ending = threading.Event()
+
+
+class Drip(socketserver.BaseRequestHandler):
+    server: Dripping
+
+    def handle(self) -> None:
+        try:
+            for byte in itertools.chain(self.server.answer, itertools.repeat(ord("x"))):
+                self.request.sendall(bytes([byte]))
+                if self.server.is_ending.wait(0.1):
+                    return
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def dripping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dripping]:
+    monkeypatch.setattr(notifier, "CALL_DEADLINE", 0.5)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Dripping(request.param) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.is_ending.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("dripping", [b"HTTP/1.1 200 OK\r\nX-Slow: "], indirect=True)
+def test_a_receiver_that_answers_byte_by_byte_is_cut_off(dripping: Dripping, settings: Any) -> None:
+    settings.EVENTBUS_ALARM_WEBHOOK_URL = f"http://127.0.0.1:{dripping.port}/"
+    notice = note()
+    assert notifier.deliver() == 0
+    notice.refresh_from_db()
+    assert "not done within 0.5 seconds" in notice.error
+
+
+@pytest.mark.parametrize("dripping", [b"220-welcome"], indirect=True)
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_mail_server_that_answers_byte_by_byte_is_cut_off(dripping: Dripping, settings: Any, encrypted: bool) -> None:
+    settings.EVENTBUS_ALARM_EMAIL = ["ops@shop.example"]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_USE_SSL = "127.0.0.1", dripping.port, encrypted
+    notice = note("mail")
+    assert notifier.deliver() == 0
+    notice.refresh_from_db()
+    assert notice.error
 
 
 def test_changes_arrive_in_their_order(receiver: Receiver) -> None:
