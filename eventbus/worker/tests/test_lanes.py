@@ -58,7 +58,7 @@ def test_a_probe_is_the_newest_that_has_not_failed_then_the_oldest_then_what_has
     split, waited, newest = message(), message(), message()
     troubled.alone.extend([killer, split])
     troubled.waiting.extend([waited, newest, failed])
-    probes = []
+    probes: list[Any] = []
     for probes_left in (2, 1, 2, 1, 2):
         troubled.breaker.probes = probes_left
         assert troubled.has_only_failed == (len(probes) == 4)
