@@ -6,6 +6,7 @@ What an app needs is imported from here. What needs Django's models is in four p
 
 from eventbus.contracts.event import Contract, Event
 from eventbus.contracts.exact_json import decode_json, encode_json
+from eventbus.contracts.fields import Line, Moment
 from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
 from eventbus.failpoints import failpoint
@@ -23,6 +24,8 @@ __all__ = [
     "Event",
     "EventbusError",
     "InvalidEvent",
+    "Line",
+    "Moment",
     "Observation",
     "PermanentFailure",
     "Retry",

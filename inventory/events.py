@@ -5,13 +5,15 @@ from uuid import UUID
 
 from pydantic import Field
 
-from eventbus import Contract, Event
+from eventbus import Contract, Event, Line
 
 #: What may stand in a line: no NUL, which PostgreSQL refuses, no line breaks, nothing invisible.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 #: A product's id also names its stream of events.
-ProductId = Annotated[str, Field(min_length=1, max_length=64)]
+ProductId = Annotated[Line, Field(max_length=64)]
 Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+#: So much of a product over all lines of an order.
+Amount = Annotated[int, Field(ge=1, le=2**53 - 1)]
 #: Many receipts may add up to more than one can bring; more than this not every reader of JSON keeps exactly.
 Counted = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Reason = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
@@ -20,16 +22,16 @@ Reason = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 class ReservedItem(Contract):
     """So many of a product, set aside for an order."""
 
-    product_id: str
-    quantity: int
+    product_id: ProductId
+    quantity: Amount
 
 
 class Shortage(Contract):
     """A product that an order asked more of than there was; none of a product that was never received."""
 
-    product_id: str
-    requested: int
-    available: int
+    product_id: ProductId
+    requested: Amount
+    available: Counted
 
 
 class InventoryReserved(Event, type="inventory.reserved", version="1.0", aggregate="order_id", aggregate_type="order"):
@@ -78,7 +80,7 @@ class StockReserved(
 
     product_id: ProductId
     order_id: UUID
-    quantity: int
+    quantity: Amount
 
 
 class StockReleased(
@@ -93,7 +95,7 @@ class StockReleased(
 
     product_id: ProductId
     order_id: UUID
-    quantity: int
+    quantity: Amount
 
 
 class StockShipped(
@@ -108,7 +110,7 @@ class StockShipped(
 
     product_id: ProductId
     order_id: UUID
-    quantity: int
+    quantity: Amount
 
 
 class StockCorrected(
@@ -127,5 +129,5 @@ class StockLow(Event, type="inventory.stock.low", version="1.0", aggregate="prod
     """What is available of the product fell below its threshold. Announced when it falls, not at every order."""
 
     product_id: ProductId
-    available: int
-    threshold: int
+    available: Counted
+    threshold: Counted

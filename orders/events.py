@@ -1,77 +1,104 @@
 """What orders announces: its published language."""
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, Event
+from eventbus import Contract, Event, Line, Moment
+from orders.currencies import COUNTRIES, SMALLEST
+
+
+def _currency(code: str) -> str:
+    if code not in SMALLEST:
+        raise PydanticCustomError("currency", "Not an ISO 4217 currency code.")
+    return code
+
+
+def _country(code: str) -> str:
+    if code not in COUNTRIES:
+        raise PydanticCustomError("country", "Not an ISO 3166-1 alpha-2 country code.")
+    return code
+
+
+# What any program may send us, held to what our tables and mails can carry. Intake asks for more.
+Identifier = Annotated[Line, Field(max_length=64)]
+Words = Annotated[Line, Field(max_length=200)]
+#: Not every country has states or postal codes.
+MaybeWords = Literal[""] | Words
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^\s\x00-\x1f\x7f-\x9f@]+@[^\s\x00-\x1f\x7f-\x9f@]+$")]
+#: Money, with as many decimals as the finest currency has.
+Amount = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=4)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Country = Annotated[str, AfterValidator(_country)]
+Quantity = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Item(Contract):
     """A line of an order."""
 
-    product_id: str
-    product_name: str
-    quantity: Annotated[int, Field(ge=1, lt=2**31)]
-    unit_price: Decimal
+    product_id: Identifier
+    product_name: Words
+    quantity: Quantity
+    unit_price: Amount
 
 
 class Address(Contract):
     """Where an order goes. `country` is an ISO 3166 alpha-2 code."""
 
-    street: str
-    city: str
-    state: str
-    postal_code: str
-    country: str
+    street: Words
+    city: Words
+    state: MaybeWords
+    postal_code: MaybeWords
+    country: Country
 
 
 class Shortage(Contract):
     """A product that an order asked more of than there was."""
 
-    product_id: str
-    requested: int
-    available: int
+    product_id: Identifier
+    requested: Annotated[int, Field(ge=1)]
+    available: Annotated[int, Field(ge=0)]
 
 
 class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_id"):
     """The shop accepted an order. Carries all that a consumer needs: nobody has to call back."""
 
     order_id: UUID
-    customer_id: str
-    customer_email: str
+    customer_id: Identifier
+    customer_email: Email
     items: Annotated[tuple[Item, ...], Field(min_length=1)]
     shipping_address: Address
-    total_amount: Decimal
-    currency: str
-    created_at: datetime
+    total_amount: Amount
+    currency: Currency
+    created_at: Moment
 
 
 class OrderConfirmed(Event, type="order.confirmed", version="1.0", aggregate="order_id"):
     """Every line of the order is set aside: it will be delivered."""
 
     order_id: UUID
-    customer_id: str
-    customer_email: str
+    customer_id: Identifier
+    customer_email: Email
     items: tuple[Item, ...]
-    total_amount: Decimal
-    currency: str
+    total_amount: Amount
+    currency: Currency
 
 
 class OrderRejected(Event, type="order.rejected", version="1.0", aggregate="order_id"):
     """The order will not be delivered, for this reason. `shortages` names what there was too little of."""
 
     order_id: UUID
-    customer_id: str
-    customer_email: str
+    customer_id: Identifier
+    customer_email: Email
     items: tuple[Item, ...]
-    total_amount: Decimal
-    currency: str
-    reason: str
+    total_amount: Amount
+    currency: Currency
+    reason: Words
     shortages: tuple[Shortage, ...] = ()
 
 
@@ -90,12 +117,12 @@ class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="or
     """
 
     order_id: UUID
-    customer_id: str
-    customer_email: str
+    customer_id: Identifier
+    customer_email: Email
     items: tuple[Item, ...]
-    total_amount: Decimal
-    currency: str
-    reason: str
+    total_amount: Amount
+    currency: Currency
+    reason: Words
     cancelled_by: CancelledBy | None = None
 
 
@@ -103,11 +130,11 @@ class OrderShipped(Event, type="order.shipped", version="1.0", aggregate="order_
     """The order is on its way to the customer."""
 
     order_id: UUID
-    customer_id: str
-    customer_email: str
+    customer_id: Identifier
+    customer_email: Email
     items: tuple[Item, ...]
-    total_amount: Decimal
-    currency: str
-    carrier: str
-    tracking_number: str
+    total_amount: Amount
+    currency: Currency
+    carrier: Words
+    tracking_number: Words
     estimated_delivery: date

@@ -1,9 +1,14 @@
 """What shipping announces."""
 
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
-from eventbus import Event
+from pydantic import Field
+
+from eventbus import Event, Line
+
+Words = Annotated[Line, Field(max_length=200)]
 
 
 class ShipmentDispatched(
@@ -12,6 +17,6 @@ class ShipmentDispatched(
     """The parcel has left the house. It belongs to the order's own stream, in which it excludes order.cancelled."""
 
     order_id: UUID
-    carrier: str
-    tracking_number: str
+    carrier: Words
+    tracking_number: Words
     estimated_delivery: date

@@ -80,7 +80,13 @@ def test_what_the_archive_no_longer_has_is_not_guessed(api: Api) -> None:
 
 def test_events_that_were_stamped_by_another_clock_are_told_in_their_order(api: Api) -> None:
     order = Order.objects.get(pk=api.place())
-    told = {"order_id": order.pk, "customer_id": "c", "customer_email": "e", "items": (), "total_amount": 1}
+    told = {
+        "order_id": order.pk,
+        "customer_id": "c",
+        "customer_email": "c@shop.example",
+        "items": (),
+        "total_amount": 1,
+    }
     publish(OrderConfirmed(**told, currency="USD"), at=order.created_at - timedelta(seconds=5))
     assert ArchivedEvent.objects.filter(aggregate_id=str(order.pk)).count() == 2
     before = queries.as_of(order, order.created_at - timedelta(seconds=1))

@@ -130,11 +130,8 @@ def test_an_event_of_another_program_is_handled_like_ours(live_bus: LiveBus) -> 
     its properties and headers count for nothing."""
     event_id = new_id()
     newer = changed(eventId=str(event_id), version="1.7", addedLater=True)
-    said: dict[str, Any] = {
-        "content_encoding": "utf-16",
-        "headers": {"x-delivery-count": 25, "x-first-failed-at": "9999-12-31"},
-    }
-    live_bus.wire.publish(newer, key=KEY, **said)
+    forged = {"x-delivery-count": 25, "x-first-failed-at": "9999-12-31"}
+    live_bus.wire.publish(newer, key=KEY, content_encoding="utf-16", headers=forged)
     for consumer in CONSUMERS:
         live_bus.wait_for(partial(live_bus.effects, consumer, event_id), consumer)
         assert live_bus.effects(consumer, event_id) == 1

@@ -148,8 +148,8 @@ def test_a_delivery_that_killed_its_workers_says_so_by_the_brokers_own_word() ->
 
 @pytest.mark.parametrize("since", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "9999-12-31", "never"])
 def test_a_time_that_nobody_can_have_written_in_good_faith_is_stored_all_the_same(since: str) -> None:
-    headers: dict[str, Any] = {"x-first-failed-at": since, "x-failed-at": since}
-    ingest([dead_message(**headers)])
+    headers = {"x-first-failed-at": since, "x-failed-at": since}
+    ingest([read_message("parcel.track", parcel("p-1"), headers, {}, now=NOW)])
     assert DeadLetter.objects.count() == 1
 
 
