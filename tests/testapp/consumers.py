@@ -66,6 +66,8 @@ def obey(event: TroubleAsked) -> None:
                     raise PermanentFailure("broken for good")
         case "wait":
             with connection.cursor() as cursor:
+                # However long a run may wait for a lock.
+                cursor.execute("SET LOCAL lock_timeout = 0")
                 cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATE])
         case other:
             raise PermanentFailure(f"Nobody knows how to {other!r}.")
