@@ -26,6 +26,11 @@ REFUSAL_CLASSES = frozenset({"22", "23", "54"})
 
 #: Of class 23, but what is missing or in the way may be another event's, which comes or goes: foreign key, restrict.
 FOREIGN_KEY = frozenset({"23503", "23001"})
+#: The one of them that somebody else's transaction causes, for as long as it goes on.
+LOCK_NOT_AVAILABLE = "55P03"
+
+#: What waits for a lock comes back after a second, after ten of that every ten.
+LOCK_DELAYS = (1, 10)
 
 #: Classes of SQLSTATE that say the server is not there or can't work: connection, resources, operator intervention.
 OUTAGE_CLASSES = frozenset({"08", "53", "57", "58"})
@@ -67,7 +72,8 @@ class GiveUp:
 def decide(consumer: Consumer, error: Exception, delivery: Delivery, now: datetime) -> RetryLater | GiveUp:
     """What to do with a delivery that failed with this error.
 
-    An outage of the database and the failure of an earlier event, in an ordered consumer, use up no attempt.
+    An outage of the database, a row that somebody else has locked, and the failure of an earlier event, in an ordered
+    consumer, use up no attempt.
     """
     since_first_failure = (now - delivery.first_failed_at(now)).total_seconds()
     if isinstance(error, InvalidEvent):
@@ -76,6 +82,8 @@ def decide(consumer: Consumer, error: Exception, delivery: Delivery, now: dateti
         return GiveUp(Reason.KILLS_ITS_WORKER)
     if is_outage(error) or isinstance(error, BlockedByEarlier):
         return RetryLater(OUTAGE_DELAYS[since_first_failure > 60], delivery.attempt)
+    if is_locked_out(error) and since_first_failure <= consumer.retry.max_age:
+        return RetryLater(LOCK_DELAYS[since_first_failure > 10], delivery.attempt)
     if isinstance(error, RetryAfter) and since_first_failure <= consumer.retry.max_age:
         return RetryLater(next((rung for rung in LADDER if rung >= error.seconds), LADDER[-1]), delivery.attempt)
     if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)) or is_refusal(error):
@@ -102,6 +110,11 @@ def is_refusal(error: Exception) -> bool:
     """Whether the database refuses what the event brings, and will again. The driver itself refuses some data."""
     code = sqlstate(error) or ""
     return isinstance(error, DataError) or (code[:2] in REFUSAL_CLASSES and code not in FOREIGN_KEY)
+
+
+def is_locked_out(error: Exception) -> bool:
+    """Whether it waited in vain for what another transaction has locked."""
+    return sqlstate(error) == LOCK_NOT_AVAILABLE
 
 
 def is_outage(error: Exception) -> bool:

@@ -24,7 +24,7 @@ from eventbus.contracts.event import Event
 from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError, InvalidEvent, Reason, RetryAfter
 from eventbus.recording.context import handling
-from eventbus.worker import inbox
+from eventbus.worker import inbox, lock_waits
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import (
     GiveUp,
@@ -32,6 +32,7 @@ from eventbus.worker.failures import (
     RetryLater,
     dead_message,
     decide,
+    is_locked_out,
     is_momentary,
     is_outage,
     put_back_message,
@@ -75,12 +76,15 @@ class DeadLettered(Settled):
 def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
     """Handle several deliveries in one transaction; returns how many were new. Raises BatchFailed with nothing done."""
     try:
+        lock_waits.lengthen_when_over()
         arrivals = [Arrival(read(consumer, delivery), delivery.attempt) for delivery in deliveries]
         new = inbox.process(consumer, arrivals)
     except Exception as error:
         log.warning(
             "batch.split", consumer=consumer.name, events=len(deliveries), error=f"{type(error).__name__}: {error}"
         )
+        if is_locked_out(error):
+            lock_waits.shorten()
         raise BatchFailed(f"{type(error).__name__}: {error}") from error
     log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
     return new
@@ -151,10 +155,14 @@ def read(consumer: Consumer, delivery: Delivery) -> Event:
 
 
 def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
+    lock_waits.lengthen_when_over()
     for run in range(1, MOMENTARY_RUNS + 1):
         try:
             return inbox.process(consumer, [arrival])
         except DatabaseError as error:
+            if is_locked_out(error):
+                lock_waits.shorten()
+                raise
             if run == MOMENTARY_RUNS or not is_momentary(error):
                 raise
     raise AssertionError("unreachable")
@@ -180,8 +188,8 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
     """Whether it may lie at something the handler needs. A missing dead-letter queue is nothing of that kind, nor is
-    what the handler says of this one event, or what waits for another: an earlier one, or one that makes its row."""
-    if isinstance(error, BlockedByEarlier | RetryAfter | IntegrityError):
+    what the handler says of this one event, what waits for another, or a row that somebody has locked: others go on."""
+    if isinstance(error, BlockedByEarlier | RetryAfter | IntegrityError) or is_locked_out(error):
         return False
     return isinstance(what, RetryLater) or what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
 

@@ -72,6 +72,8 @@ def obey(event: TroubleAsked) -> None:
                 cursor.execute("INSERT INTO effect (sequence) VALUES (0)")
         case "wait":
             with connection.cursor() as cursor:
+                # However long a run may wait for a lock.
+                cursor.execute("SET LOCAL lock_timeout = 0")
                 cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATE])
         case other:
             raise PermanentFailure(f"Nobody knows how to {other!r}.")

@@ -12,6 +12,7 @@ from eventbus.db.sessions import name_sessions
 from eventbus.declaration import consumers_by_group
 from eventbus.heartbeats import beating
 from eventbus.heartbeats.processes import worker_kind
+from eventbus.worker import lock_waits
 from eventbus.worker.celery_consumer import broker_queue, upkeep_queue
 from eventbus.worker.celery_settings import celery_app
 from eventbus.worker.lanes import pool_size
@@ -47,7 +48,8 @@ class Command(BaseCommand):
         if not queues:
             queues.append(upkeep_queue())
         app.conf.task_queues = queues
-        name_sessions(f"worker {only or group}")
+        settings = {"lock_timeout": lock_waits.LONG} if consumers else {}
+        name_sessions(f"worker {only or group}", **settings)
         beating.begin(worker_kind(group), "worker")
         # It warns root of pickled messages, and we accept none.
         warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -80,7 +80,10 @@ def from_server(code: str, kind: type[DatabaseError] = OperationalError) -> Data
         (from_server("08006"), failed_before(4), RetryLater(1, 4)),
         # The database is there and refused this transaction: that is an attempt.
         (from_server("40P01"), failed_before(1), RetryLater(1, 2)),
-        (from_server("55P03"), failed_before(4), GiveUp(Reason.EXHAUSTED)),
+        # Somebody else has what it needs, and may keep it for long: no attempt either, up to the time to give up.
+        (from_server("55P03"), failed_before(4), RetryLater(1, 4)),
+        (from_server("55P03"), failed_before(2, seconds_ago=11), RetryLater(10, 2)),
+        (from_server("55P03"), failed_before(2, seconds_ago=3601), GiveUp(Reason.EXPIRED)),
         (from_server("57014"), failed_before(4), GiveUp(Reason.EXHAUSTED)),
     ],
 )
