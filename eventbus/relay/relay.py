@@ -226,6 +226,7 @@ class Relay:
         self._declared = False
         self.blocked, self._looked_for_blocked = BlockedKeys(), 0.0
         connection.close()
+        beating.turned("relay")
         self.stopping.wait(delay)
 
 
