@@ -6,11 +6,11 @@ threshold is one alarm.
 The bus's own rules are in `eventbus.monitoring.bus_rules`; an app declares its own in its `alarms.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from eventbus.conf import bus_settings
 from eventbus.db.locks import AdvisoryLock
@@ -54,7 +54,7 @@ def evaluate(*, dry_run: bool = False) -> list[Alarm]:
     With `dry_run` nothing is stored. Raises DatabaseError.
     """
     seen = observe()
-    measured = {each: each.measure(seen) for each in RULES.values()}
+    measured = {each: _measure(each, seen) for each in RULES.values()}
     now = datetime.now(UTC)
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -71,6 +71,17 @@ def evaluate(*, dry_run: bool = False) -> list[Alarm]:
         if not dry_run:
             _store(known.values(), changed, now)
     return sorted(known.values(), key=urgency)
+
+
+def _measure(rule: Rule, seen: Observation) -> Mapping[str, float] | None:
+    """What the rule measures. One that is broken, such as an app's, must not silence the others."""
+    try:
+        return rule.measure(seen)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        log.error("alarm.not_measured", alarm=rule.name, exc_info=error)
+        return None
 
 
 def urgency(alarm: Alarm) -> tuple[int, str, str]:

@@ -311,6 +311,7 @@ class Relay:
         self._declared = False
         self.blocked, self.full, self._looked_for_blocked = BlockedKeys(), BlockedKeys(), 0.0
         connection.close()
+        beating.turned("relay")
         self.stopping.wait(delay)
 
 

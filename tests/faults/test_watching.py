@@ -129,6 +129,23 @@ def test_a_broker_that_is_away_is_reported_past_a_receiver_that_hangs(
     assert age > 0, "the outbox was not measured while the broker was away"
 
 
+def test_who_waits_for_the_broker_is_alive(bus: LiveBus, servers: Servers) -> None:
+    waiting = {"relay", "worker_dead_letters", "worker_probe", "beat"}
+    bus.only("relay", "dead letters", "worker probe", "beat")
+    bus.wait_for(lambda: alive(bus) >= waiting, "their signs of life")
+    servers.kill(BROKER)
+    assert still_alive(bus, waiting)
+    servers.restart(BROKER)
+    assert still_alive(bus, waiting)
+
+
+def still_alive(bus: LiveBus, kinds: set[str]) -> bool:
+    """Waits until each has given several more signs of life."""
+    ((later,),) = bus.query("SELECT clock_timestamp() + interval '12 seconds'")
+    beats = "SELECT kind FROM heartbeat WHERE beat_at > %s"
+    return bus.wait_for(lambda: kinds <= {kind for (kind,) in bus.query(beats, later)}, "signs of life", 60)
+
+
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_database_that_is_away_is_reported_once_and_so_is_its_return(
     bus: LiveBus, servers: Servers, receiver: Receiver, how: str

@@ -15,7 +15,8 @@ from eventbus.monitoring.rules import RULES
 class Command(BusCommand):
     help = (
         "Evaluates every alarm rule once, remembers the states, and mails or posts each change (ALARM_EMAIL, "
-        "ALARM_WEBHOOK_URL). Beat does the same every 30 seconds; a call of this counts as one more evaluation. "
+        "ALARM_WEBHOOK_URL). Relays and dead-letter processes do the same every 30 seconds; a call of this counts as "
+        "one more evaluation. "
         "Exit 0 if nothing fires, 1 if something does, 2 if the database does not answer."
     )
 

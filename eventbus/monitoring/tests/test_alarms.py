@@ -16,7 +16,7 @@ from eventbus.heartbeats.processes import ProcessStatus
 from eventbus.ids import first_id_at
 from eventbus.monitoring import alarms, bus_rules
 from eventbus.monitoring.alarms import evaluate, step
-from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
+from eventbus.monitoring.models import Alarm, AlarmEvaluation, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES, Observation, Rule, alarm_rule
 from eventbus.monitoring.status import BusStatus, QueueStatus
 from eventbus.relay.lag import Lag, outbox_lag
@@ -103,6 +103,20 @@ class TestEvaluating:
         measured["unknown"] = 1
         evaluate()
         assert Alarm.objects.get().state == AlarmState.FIRING
+
+    def test_a_rule_that_is_broken_does_not_silence_the_others(self, measured: dict[str, float]) -> None:
+        def broken(seen: Observation) -> dict[str, float]:
+            raise KeyError("its own fault")
+
+        measured["a.b"] = 2_000
+        with patch.dict(RULES, {"a_broken_one": a_rule(name="a_broken_one", measure=broken)}):
+            evaluate()
+        assert Alarm.objects.get().count == 1
+
+    def test_it_is_one_watchers_turn_in_half_a_minute(self) -> None:
+        assert [alarms.is_due(), alarms.is_due()] == [True, False]
+        AlarmEvaluation.objects.update(begun_at=datetime.now(UTC) - timedelta(seconds=29))
+        assert alarms.is_due()
 
     def test_what_fires_comes_first(self, measured: dict[str, float]) -> None:
         measured.update({"a.a": 0, "z.z": 2_000})
