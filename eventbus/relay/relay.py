@@ -11,14 +11,12 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus.backoff import backoff
 from eventbus.broker.connection import connect
-from eventbus.broker.message import to_message
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
-from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 from eventbus.db.locks import AdvisoryLock
 from eventbus.failpoints import failpoint
 from eventbus.heartbeats import beating
 from eventbus.recording.publish import WAKE_CHANNEL
-from eventbus.relay import lost_queues
+from eventbus.relay import claims, lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
 from eventbus.relay.full_queues import (
     CLAIM_REFUSED,
@@ -48,42 +46,6 @@ INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psy
 
 #: Seconds after which a relay looks for keys that were blocked when another one died.
 BLOCKED_LOOK = 15.0
-
-# Several relays take different rows. An aggregate of which another relay has an earlier row locked is left for the next
-# round, so that its events go out in order; `elsewhere` reads only the rows before the last one claimed.
-CLAIM = f"""
-WITH claimed AS MATERIALIZED (
-    SELECT position, event_id, aggregate_id FROM outbox WHERE blocked_key IS NULL
-    ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
-), elsewhere AS MATERIALIZED (
-    SELECT o.aggregate_id FROM outbox o
-    WHERE o.blocked_key IS NULL
-      AND o.position < (SELECT max(position) FROM claimed) AND o.position NOT IN (SELECT position FROM claimed)
-)
-SELECT c.position, {WIRE_COLUMNS},
-       (SELECT h.blocked_key FROM outbox h WHERE h.aggregate_id = c.aggregate_id AND h.blocked_key IS NOT NULL
-        ORDER BY h.position LIMIT 1)
-FROM claimed c JOIN event e ON e.id = c.event_id
-WHERE c.aggregate_id NOT IN (SELECT aggregate_id FROM elsewhere)
-ORDER BY c.position
-"""
-# One relay at a time tries a key, so that no row it doesn't see is one that another has.
-LOCK_KEY = f"SELECT pg_try_advisory_xact_lock({AdvisoryLock.BLOCKED_KEY}, hashtext(%s))"
-CLAIM_BLOCKED = f"""
-SELECT o.position, {WIRE_COLUMNS}, NULL
-FROM outbox o JOIN event e ON e.id = o.event_id
-WHERE o.blocked_key = %s AND NOT EXISTS (
-    SELECT FROM outbox h
-    WHERE h.aggregate_id = o.aggregate_id AND h.blocked_key <> o.blocked_key AND h.position < o.position
-)
-ORDER BY o.position LIMIT %s FOR UPDATE OF o
-"""
-BLOCK = """
-UPDATE outbox SET blocked_key = t.key FROM unnest(%s::bigint[], %s::text[]) AS t(position, key)
-WHERE outbox.position = t.position AND blocked_key IS DISTINCT FROM t.key
-"""
-SETTLE = "DELETE FROM outbox WHERE position = ANY(%s)"
-BLOCKED = "SELECT DISTINCT blocked_key FROM outbox WHERE blocked_key IS NOT NULL"
 
 
 class Relay:
@@ -135,8 +97,8 @@ class Relay:
 
     def _publish_new(self) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(CLAIM, [self.batch])
-            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            cursor.execute(claims.CLAIM, [self.batch])
+            claimed = [claims.as_claimed(row) for row in cursor.fetchall()]
             if not claimed:
                 return 0
             failpoint("relay.after_claim")
@@ -156,12 +118,12 @@ class Relay:
             key_state.retry_at = monotonic() + IDLE_WAIT  # first that queue has to catch up
             return 0
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LOCK_KEY, [key])
+            cursor.execute(claims.LOCK_KEY, [key])
             if cursor.fetchone() != (True,):
                 key_state.retry_at = monotonic() + IDLE_WAIT
                 return 0
-            cursor.execute(CLAIM_BLOCKED, [key, key_state.window])
-            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            cursor.execute(claims.CLAIM_BLOCKED, [key, key_state.window])
+            claimed = [claims.as_claimed(row) for row in cursor.fetchall()]
             aside = {place for place, each in enumerate(claimed) if each.key in self.blocked and each.key != key}
             refused = self._send(cursor, claimed, aside)
         taken = len(claimed) - len(refused | aside)
@@ -196,7 +158,7 @@ class Relay:
             self._find_full(next(claimed[place] for place in sorted(refused) if claimed[place].key == key))
         waiting = behind_blocked(claimed, aside | refused)
         if waiting:
-            cursor.execute(BLOCK, [[claimed[place].position for place in waiting], list(waiting.values())])
+            cursor.execute(claims.BLOCK, [[claimed[place].position for place in waiting], list(waiting.values())])
             lack += [
                 Copy(place, queue) for place in sending if place in waiting for queue in self._full_of(claimed[place])
             ]
@@ -204,7 +166,7 @@ class Relay:
         settled = [each.position for place, each in enumerate(claimed) if place not in waiting]
         if copies is None:
             cursor.execute(PUBLISHED, [settled])
-        cursor.execute(SETTLE, [settled])
+        cursor.execute(claims.SETTLE, [settled])
         return refused
 
     def _full_of(self, event: Claimed) -> list[str]:
@@ -227,12 +189,12 @@ class Relay:
         """Send a full queue what it lacks; returns how many events it took."""
         state = self.full[queue]
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LOCK_KEY, [queue])
+            cursor.execute(claims.LOCK_KEY, [queue])
             if cursor.fetchone() != (True,):
                 state.retry_at = monotonic() + IDLE_WAIT
                 return 0
             cursor.execute(CLAIM_REFUSED, [queue, state.window])
-            claimed = [as_claimed(row) for row in cursor.fetchall()]
+            claimed = [claims.as_claimed(row) for row in cursor.fetchall()]
             confirmed = self.publisher.send([to_queue(each.message, queue) for each in claimed]) if claimed else set()
             late = behind_blocked(claimed, set(range(len(claimed))) - confirmed)
             taken = [each.position for place, each in enumerate(claimed) if place not in late]
@@ -258,7 +220,7 @@ class Relay:
     def _look_for_blocked(self) -> None:
         if monotonic() - self._looked_for_blocked > BLOCKED_LOOK:
             with connection.cursor() as cursor:
-                cursor.execute(BLOCKED)
+                cursor.execute(claims.BLOCKED)
                 self.blocked.learn(key for (key,) in cursor.fetchall())
                 cursor.execute(FULL)
                 self.full.learn(queue for (queue,) in cursor.fetchall())
@@ -313,10 +275,3 @@ class Relay:
         connection.close()
         beating.turned("relay")
         self.stopping.wait(delay)
-
-
-def as_claimed(row: Sequence[Any]) -> Claimed:
-    """A row of CLAIM or CLAIM_BLOCKED."""
-    position, *fields, behind = row
-    wire = WireFields(*fields)
-    return Claimed(position, wire.aggregate_id, to_message(wire), behind)

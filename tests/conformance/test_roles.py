@@ -19,7 +19,7 @@ WORK = """
 from django.db import connection, transaction
 from eventbus import lock_streams
 from eventbus.monitoring import invariants
-from eventbus.relay import relay
+from eventbus.relay import claims
 from eventbus.testing import ArchivedEvent, deliver, from_archive
 from inventory.consumers import reserve_stock
 from inventory.services import receive_stock
@@ -35,7 +35,7 @@ assert deliver(from_archive(created), to=reserve_stock) == 0
 with transaction.atomic():
     lock_streams([order.pk], having=OrderCancelled)
 with transaction.atomic(), connection.cursor() as cursor:
-    cursor.execute(relay.CLAIM, [10])
+    cursor.execute(claims.CLAIM, [10])
     assert cursor.fetchall()
 for each in invariants.INVARIANTS:
     each.check()

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from eventbus.broker import topology
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
-from eventbus.relay import relay
+from eventbus.relay import claims, relay
 from eventbus.worker import celery_settings, inbox
 
 Breakage = Callable[[], None]
@@ -66,7 +66,7 @@ def read_on_from_the_last() -> None:
     class Reader(relay.Relay):
         def publish_batch(self) -> int:
             nonlocal last
-            relay.CLAIM = _changed(original, "blocked_key IS NULL\n", f"blocked_key IS NULL AND position > {last}\n")
+            claims.CLAIM = _changed(original, "blocked_key IS NULL\n", f"blocked_key IS NULL AND position > {last}\n")
             with connection.cursor() as cursor:
                 cursor.execute("SELECT coalesce(max(position), 0) FROM outbox")
                 ((last_seen,),) = cursor.fetchall()
@@ -74,7 +74,7 @@ def read_on_from_the_last() -> None:
             last = max(last, last_seen)
             return published
 
-    original = relay.CLAIM
+    original = claims.CLAIM
     _replace_relay(Reader)
 
 

@@ -8,7 +8,8 @@ from django.db import connection, transaction
 from eventbus.broker.publisher import Outgoing
 from eventbus.recording.publish import publish
 from eventbus.relay.blocked_keys import BlockedKey, Claimed, behind_blocked
-from eventbus.relay.relay import CLAIM
+from eventbus.relay.claims import CLAIM
+from eventbus.relay.relay import 
 from eventbus.tests.samples import ParcelSent
 
 
