@@ -9,7 +9,6 @@ from eventbus.broker.publisher import Outgoing
 from eventbus.recording.publish import publish
 from eventbus.relay.blocked_keys import BlockedKey, Claimed, behind_blocked
 from eventbus.relay.claims import CLAIM
-from eventbus.relay.relay import 
 from eventbus.tests.samples import ParcelSent
 
 
