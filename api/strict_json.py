@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/json"
 def loads(body: bytes) -> Any:
     """Strict JSON: UTF-8, no name twice in an object, no NaN, numbers exact. Raises a Problem with status 400."""
     try:
-        return decode_json(body, unique_names=True)
+        return decode_json(body)
     except RecursionError:
         raise Problem(400, "The body is nested too deeply.", kind="not-json") from None
     # ArithmeticError: a number with an exponent that no Decimal has.

@@ -68,7 +68,7 @@ def decode(body: bytes | str) -> Event:
 def _decode_json(body: bytes | str) -> Any:
     try:
         written = body.encode() if isinstance(body, str) else body
-        raw = decode_json(written, unique_names=True)
+        raw = decode_json(written)
     except RepeatedName as error:
         raise InvalidEvent(Reason.INVALID_ENVELOPE, str(error)) from error
     except (ValueError, ArithmeticError, RecursionError) as error:

@@ -18,15 +18,15 @@ encode_json = msgspec.json.Encoder(decimal_format="number").encode
 decode_archived_json = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-def decode_json(body: bytes | str, *, unique_names: bool = False) -> Any:
+def decode_json(body: bytes | str) -> Any:
     """Strict JSON, in UTF-8: numbers with a fraction are Decimals, and there is no NaN.
 
     Raises UnsafeJSON for what the grammar allows, or Python's parser does, and we don't; any other ValueError or an
-    ArithmeticError for what is not JSON, and RecursionError for what is nested too deeply. `unique_names` refuses an
-    object that has a name twice, with RepeatedName.
+    ArithmeticError for what is not JSON, and RecursionError for what is nested too deeply; RepeatedName for an
+    object that has a name twice.
     """
     text = body if isinstance(body, str) else body.decode()
-    return (_UNIQUE if unique_names else _PLAIN).decode(text)
+    return _STRICT.decode(text)
 
 
 def is_storable(value: Any) -> bool:
@@ -66,5 +66,4 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _HALF = re.compile("[\ud800-\udfff]")
 # Made once: json.loads() makes one for each call.
-_PLAIN = json.JSONDecoder(parse_float=_number, parse_constant=_refuse_constant)
-_UNIQUE = json.JSONDecoder(parse_float=_number, parse_constant=_refuse_constant, object_pairs_hook=_object)
+_STRICT = json.JSONDecoder(parse_float=_number, parse_constant=_refuse_constant, object_pairs_hook=_object)
