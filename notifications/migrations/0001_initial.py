@@ -24,7 +24,12 @@ class Migration(migrations.Migration):
                 (
                     "kind",
                     models.TextField(
-                        choices=[("confirmation", "Confirmation"), ("apology", "Apology"), ("tracking", "Tracking")]
+                        choices=[
+                            ("confirmation", "Confirmation"),
+                            ("apology", "Apology"),
+                            ("tracking", "Tracking"),
+                            ("cancellation", "Cancellation"),
+                        ]
                     ),
                 ),
                 ("to", models.TextField()),
