@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from eventbus import database_time
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The days that can be asked for. Nothing happened before, and Python's calendar ends soon after.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)
@@ -43,7 +45,7 @@ def to_day_of(value: object) -> date:
 
 
 def _has_been(moment: datetime) -> datetime:
-    if moment > datetime.now(UTC):
+    if moment > database_time():
         raise PydanticCustomError("still_to_come", "Ask for a moment that has been.")
     # Nothing happened before 1970, and years before the first have no UTC in Python.
     return max(moment, EPOCH).astimezone(UTC)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from api.models import IdempotencyKey
 from api.problems import Problem
-from eventbus import acting_as, encode_json
+from eventbus import acting_as, database_time, encode_json
 
 KEY_LIFE = timedelta(hours=24)
 
@@ -102,7 +102,7 @@ def once(keyed: Keyed, act: Callable[[], Answer]) -> Answer:
                 detail = "A request with this Idempotency-Key is in flight."
                 raise Problem(409, detail, kind="idempotency-key-in-flight", headers={"Retry-After": "1"})
             # A statement of its own: this one sees what the lock's last holder committed, the one above may not.
-            cursor.execute(_EARLIER, [keyed.user_id, keyed.key, datetime.now(UTC) - KEY_LIFE])
+            cursor.execute(_EARLIER, [keyed.user_id, keyed.key, database_time() - KEY_LIFE])
             earlier = cursor.fetchone()
         if earlier is None:
             return act()
@@ -125,10 +125,10 @@ def _kept(keyed: Keyed, given: Answer) -> Answer:
 
 
 def _columns(keyed: Keyed, status: int) -> list[Any]:
-    return [keyed.user_id, keyed.key, keyed.fingerprint, status, datetime.now(UTC)]
+    return [keyed.user_id, keyed.key, keyed.fingerprint, status, database_time()]
 
 
 def forget_old_keys() -> int:
     """Delete the keys that have expired; returns how many."""
-    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - KEY_LIFE).delete()
+    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=database_time() - KEY_LIFE).delete()
     return deleted

@@ -7,6 +7,7 @@ What an app needs is imported from here. What needs Django's models is in four p
 from eventbus.contracts.event import Contract, Event
 from eventbus.contracts.exact_json import decode_json, encode_json
 from eventbus.contracts.fields import Line, Moment
+from eventbus.db.clock import database_time
 from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
 from eventbus.failpoints import failpoint
@@ -38,6 +39,7 @@ __all__ = [
     "consumer",
     "correlated_with",
     "current_cause",
+    "database_time",
     "decode_json",
     "encode_json",
     "expect_version",

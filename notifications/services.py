@@ -6,9 +6,8 @@ from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
-from django.utils import timezone
 
-from eventbus import Event, PermanentFailure, failpoint, publish
+from eventbus import Event, PermanentFailure, database_time, failpoint, publish
 from notifications import rendering, smtp
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Mail, State
@@ -113,7 +112,7 @@ def _hand_over(mail: Mail) -> None:
         handover.end()
         failpoint("mail.after_send")
         with transaction.atomic():
-            Mail.objects.filter(pk=mail.pk).update(state=State.SENT, sent_at=timezone.now(), error="")
+            Mail.objects.filter(pk=mail.pk).update(state=State.SENT, sent_at=database_time(), error="")
             publish(NotificationSent(mail_id=mail.pk, order_id=mail.order_id, kind=mail.kind))
 
 

@@ -1,6 +1,6 @@
 """Orders in Django admin: to look at. They change by events, not by hand."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from eventbus import database_time
 from eventbus.admin import ReadOnlyAdmin
 from eventbus.archive import events_of, first_id_at
 from orders.currencies import in_currency
@@ -30,7 +31,7 @@ class Placed(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         if self.value() not in self.days:
             return queryset
-        return queryset.filter(id__gte=first_id_at(datetime.now(UTC) - timedelta(days=int(self.value() or 0))))
+        return queryset.filter(id__gte=first_id_at(database_time() - timedelta(days=int(self.value() or 0))))
 
 
 class TimedOut(admin.SimpleListFilter):
@@ -45,7 +46,7 @@ class TimedOut(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         if self.value() == "missed":
             return queryset.filter(timed_out_at__isnull=False)
-        return overdue(queryset, datetime.now(UTC)) if self.value() == "overdue" else queryset
+        return overdue(queryset, database_time()) if self.value() == "overdue" else queryset
 
 
 class Currency(admin.SimpleListFilter):

@@ -1,8 +1,6 @@
 """What operators are warned of."""
 
-from datetime import UTC, datetime
-
-from eventbus import Observation, alarm_rule
+from eventbus import Observation, alarm_rule, database_time
 from orders.models import Order
 from orders.queries import overdue
 
@@ -16,4 +14,4 @@ from orders.queries import overdue
     "been answered and were not, such as by a dead letter, are cancelled by themselves.",
 )
 def orders_overdue(seen: Observation) -> dict[str, float]:
-    return {"": overdue(Order.objects.all(), datetime.now(UTC)).count()}
+    return {"": overdue(Order.objects.all(), database_time()).count()}

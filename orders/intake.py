@@ -7,7 +7,6 @@ what a repeated request gets again.
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, acting_as, admission, current_cause, encode_json, new_id, publish_with
+from eventbus import Contract, acting_as, admission, current_cause, database_time, encode_json, new_id, publish_with
 from orders.currencies import COUNTRIES, FINEST, SMALLEST
 from orders.events import Address, Item, OrderCreated
 from orders.models import Status
@@ -183,7 +182,7 @@ def place_order(order: NewOrder, *, channel_id: int, also: tuple[str, Sequence[A
     """
     if (seconds := admission.seconds_to_wait()) is not None:
         raise Behind(seconds)
-    now = datetime.now(UTC)
+    now = database_time()
     order_id = new_id()
     created = OrderCreated(
         order_id=order_id,

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import QuerySet
 
-from eventbus import Event
+from eventbus import Event, database_time
 from eventbus.archive import as_of as events_as_of
 from eventbus.archive import first_id_at, under_way
 from orders.currencies import in_currency
@@ -30,13 +30,15 @@ INVENTORY = "inventory.reserve_stock"
 #: Who has to handle something until the order has its answer.
 ANSWERING = (INVENTORY, "orders.confirm", "orders.reject")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same machine.
+#: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same clock.
 ID_SLACK = timedelta(minutes=1)
 
 
 def overdue(orders: QuerySet[Order], now: datetime) -> QuerySet[Order]:
     """Those that nothing has answered within settings.ORDER_DEADLINE. An index finds them: ids begin with the time."""
-    return orders.filter(status=Status.CREATED, id__lt=first_id_at(now - settings.ORDER_DEADLINE))
+    began = now - settings.ORDER_DEADLINE
+    # The time in an id is that of whoever made it, which may not have known yet that its clock is wrong.
+    return orders.filter(status=Status.CREATED, id__lt=first_id_at(began + ID_SLACK), created_at__lt=began)
 
 
 def given_up(now: datetime) -> list[UUID]:
@@ -144,7 +146,7 @@ def page_of(
         created_from = max(created_from, EPOCH)
         orders = orders.filter(created_at__gte=created_from, id__gte=first_id_at(max(created_from - ID_SLACK, EPOCH)))
     if created_to is not None:
-        created_to = min(max(created_to, EPOCH), datetime.now(UTC) + ID_SLACK)
+        created_to = min(max(created_to, EPOCH), database_time() + ID_SLACK)
         orders = orders.filter(created_at__lt=created_to, id__lt=first_id_at(created_to + ID_SLACK))
     return _cut(orders, limit, cursor)
 

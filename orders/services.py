@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
-from eventbus import Event, PermanentFailure, correlated_with, lock_streams, publish, single_statement
+from eventbus import Event, PermanentFailure, correlated_with, database_time, lock_streams, publish, single_statement
 from orders import queries
 from orders.currencies import in_currency
 from orders.events import CancelledBy, Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
@@ -138,7 +138,7 @@ def _give_up(orders: Sequence[Order], now: datetime) -> int:
 # By hand, because half the orders of a busy day are in flight here: through the ORM a batch costs three times as much.
 # Sorted, so that two batches with the same orders cannot deadlock.
 _LOCK = """
-SELECT id, status, customer_id, customer_email, total_amount, currency, (
+SELECT updated_at, id, status, customer_id, customer_email, total_amount, currency, (
     SELECT json_agg(json_build_array(product_id, product_name, quantity, unit_price) ORDER BY line)::text
     FROM orders_orderitem WHERE order_id = orders_order.id)
 FROM orders_order WHERE id = ANY(%s) ORDER BY id FOR UPDATE
@@ -152,17 +152,18 @@ def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> l
         cursor.execute(_LOCK, [list(order_ids)])
         found = cursor.fetchall()
         if len(found) < len(order_ids):
-            missing = set(order_ids) - {order_id for order_id, *_ in found}
+            missing = set(order_ids) - {order_id for _, order_id, *_ in found}
             raise CannotMove(f"There is no order {', '.join(map(str, missing))}: it cannot become {to}.")
-        moving = [row for row in found if Status(row[1]) not in SETTLED[to]]
-        for order_id, status, *_ in moving:
+        moving = [row for row in found if Status(row[2]) not in SETTLED[to]]
+        for _, order_id, status, *_ in moving:
             if to not in MOVES.get(Status(status), ()):
                 raise CannotMove(f"Order {order_id} is {status}: it cannot become {to}.")
-        now = datetime.now(UTC)
+        # Whatever clocks say, nothing happens before what led to it.
+        now = max([database_time(), *(updated_at for updated_at, *_ in moving)])
         if moving:
-            moved = [order_id for order_id, *_ in moving]
+            moved = [order_id for _, order_id, *_ in moving]
             cursor.execute(_MOVE, [to.value, cancel_reason, now, moved])
-    return [(_told(*row), now) for row in moving]
+    return [(_told(*told), now) for _, *told in moving]
 
 
 def _told(

@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.utils import timezone
 
-from eventbus import PermanentFailure, encode_json, lock_streams, publish
+from eventbus import PermanentFailure, database_time, encode_json, lock_streams, publish
 from orders.events import OrderCancelled
 from shipping.events import ShipmentDispatched
 from shipping.models import Shipment, State
@@ -110,14 +109,14 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
         # The cancellation may be on its way to us. See docs/decisions/0008.
         if lock_streams([order_id], having=OrderCancelled):
             raise CannotDispatch("The order was cancelled: its shipment is about to be called off.")
-        Shipment.objects.filter(pk=order_id).update(state=State.DISPATCHED, dispatched_at=timezone.now(), **how)
+        Shipment.objects.filter(pk=order_id).update(state=State.DISPATCHED, dispatched_at=database_time(), **how)
         publish(ShipmentDispatched(order_id=order_id, **how))
         shipment.refresh_from_db()
     return shipment
 
 
 def _check_delivery(day: date) -> None:
-    now = datetime.now(UTC)
+    now = database_time()
     if day < (now - BEHIND_UTC).date():
         raise ImplausibleDelivery(f"{day} has been: a parcel that leaves now arrives today or later.")
     if day > (now + LONGEST_JOURNEY).date():

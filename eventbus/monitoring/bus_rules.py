@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection
 
 from eventbus.contracts.versions import ROUTING_KEY
+from eventbus.db.clock import database_time
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY
@@ -128,7 +129,7 @@ def queue_depth(seen: Observation) -> Mapping[str, float] | None:
     advice="It waits in the consumer's queue, between two retries, or for a full queue: `manage.py bus_status`.",
 )
 def event_age(seen: Observation) -> Mapping[str, float]:
-    now = datetime.now(UTC)
+    now = database_time()
     # What the relay has not published is the relay's lag, not the consumers'.
     end = min(seen.lag.oldest or first_id_at(now), first_id_at(now))
     # Nothing that may still come can be older than this.
@@ -157,7 +158,7 @@ def event_age(seen: Observation) -> Mapping[str, float]:
 )
 def processing_latency(seen: Observation) -> Mapping[str, float]:
     with connection.cursor() as cursor:
-        cursor.execute(LATENCY, [first_id_at(datetime.now(UTC) - RECENT)])
+        cursor.execute(LATENCY, [first_id_at(database_time() - RECENT)])
         return {consumer: max(0.0, float(seconds)) for consumer, seconds in cursor.fetchall()}
 
 

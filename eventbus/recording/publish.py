@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from time import time
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.db import connection
 
 from eventbus.contracts.event import Event
 from eventbus.contracts.exact_json import encode_json
+from eventbus.db import clock
 from eventbus.db.locks import AdvisoryLock
 from eventbus.ids import new_id
 from eventbus.recording.context import Cause, cause_of, current_cause
@@ -46,7 +48,7 @@ RECORD = f"""incoming AS MATERIALIZED (
     INSERT INTO outbox (event_id, aggregate_id) SELECT id, aggregate_id FROM numbered WHERE NOT internal ORDER BY place
 )
 SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared({AdvisoryLock.IDLE_RELAY})
-            THEN pg_notify('{WAKE_CHANNEL}', '') END"""
+            THEN pg_notify('{WAKE_CHANNEL}', '') END, {clock.DATABASE_TIME}"""
 
 _Recorded = tuple[UUID, Event, Cause, datetime]
 
@@ -94,8 +96,7 @@ def publish_with(change: str, params: Sequence[Any], *events: Event, at: datetim
     """
     _refuse_if_told()
     recorded = _stamp(events, current_cause(), at)
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH {change}, {RECORD}", [*params, _as_json(recorded)])
+    _execute(f"WITH {change}, {RECORD}", [*params, _as_json(recorded)])
     return [event_id for event_id, *_ in recorded]
 
 
@@ -136,12 +137,20 @@ def _open_savepoints() -> int:
 
 def _record(recorded: Sequence[_Recorded]) -> None:
     if recorded:
-        with connection.cursor() as cursor:
-            cursor.execute(f"WITH {RECORD}", [_as_json(recorded)])
+        _execute(f"WITH {RECORD}", [_as_json(recorded)])
+
+
+def _execute(statement: str, params: Sequence[Any]) -> None:
+    """Record, and look at the database's clock on the way."""
+    before = time()
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        _, database = cursor.fetchone() or (None, before)
+    clock.note(before, database, time())
 
 
 def _stamp(events: Sequence[Event], cause: Cause, at: datetime | None) -> list[_Recorded]:
-    now = at or datetime.now(UTC)
+    now = at or clock.database_time()
     return [(new_id(), event, cause, now) for event in events]
 
 

@@ -7,7 +7,7 @@ acknowledged.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from time import sleep
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ from eventbus.broker.topology import REDELIVERY_LIMIT
 from eventbus.conf import bus_settings
 from eventbus.contracts.codec import decode
 from eventbus.contracts.event import Event
+from eventbus.db.clock import database_time
 from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError, InvalidEvent, Reason, RetryAfter
 from eventbus.recording.context import handling
@@ -169,7 +170,7 @@ def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
 
 
 def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> NoReturn:
-    now = datetime.now(UTC)
+    now = database_time()
     what = decide(consumer, error, delivery, now)
     if isinstance(what, GiveUp):
         what = _note_dead(consumer, delivery, event, error, what, now)
