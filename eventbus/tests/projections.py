@@ -1,5 +1,6 @@
 """Projections for the tests of rebuilding: tables, handlers, and what a build from nothing makes of them."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -148,3 +149,27 @@ def rolled_back() -> Iterator[None]:
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+@contextmanager
+def somebody_reads(table: str) -> Iterator[None]:
+    """Another session is in a transaction that has read the table, for this block."""
+    reads, done = threading.Event(), threading.Event()
+
+    def reader() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SELECT * FROM {table}")
+                reads.set()
+                assert done.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    try:
+        assert reads.wait(30)
+        yield
+    finally:
+        done.set()
+        thread.join(30)

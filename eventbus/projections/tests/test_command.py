@@ -1,16 +1,15 @@
 """`manage.py rebuild_projection`, as people and machines see it."""
 
 import json
-import threading
 from io import StringIO
 from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection
 
 from eventbus.projections import driver
-from eventbus.tests.projections import also, content, fill_shelves, handled, listen, send
+from eventbus.tests.projections import also, content, fill_shelves, handled, listen, send, somebody_reads
 from eventbus.tests.samples import ParcelSent
 from eventbus.worker import inbox
 
@@ -114,24 +113,10 @@ def test_a_handler_that_fails_ends_with_1_and_advice() -> None:
 
 def test_a_table_that_is_never_free_ends_with_1() -> None:
     handled("a1")
-    reads, done = threading.Event(), threading.Event()
-
-    def reader() -> None:
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT * FROM shelf")
-                reads.set()
-                assert done.wait(30)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=reader)
-    thread.start()
-    try:
-        assert reads.wait(30)
-        with patch.object(driver, "TRIES", 1), pytest.raises(CommandError, match="pg_stat_activity") as busy:
-            run("parcel.fill_shelves")
-    finally:
-        done.set()
-        thread.join(30)
+    with (
+        somebody_reads("shelf"),
+        patch.object(driver, "TRIES", 1),
+        pytest.raises(CommandError, match="pg_stat_activity") as busy,
+    ):
+        run("parcel.fill_shelves")
     assert busy.value.returncode == 1

@@ -34,6 +34,7 @@ from eventbus.tests.projections import (
     handled,
     listen,
     send,
+    somebody_reads,
 )
 from eventbus.tests.samples import ParcelSent, ParcelTracked, track
 from eventbus.worker import inbox
@@ -291,24 +292,8 @@ def test_only_projections_are_paused() -> None:
 
 def test_a_reader_of_the_table_is_not_kept_waiting() -> None:
     handled("a1")
-    reads, done = threading.Event(), threading.Event()
-
-    def reader() -> None:
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT * FROM shelf")
-                reads.set()
-                assert done.wait(30)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=reader)
-    thread.start()
-    assert reads.wait(30)
-    with patch.object(driver, "TRIES", 1), pytest.raises(ProjectionBusy):
+    with somebody_reads("shelf"), patch.object(driver, "TRIES", 1), pytest.raises(ProjectionBusy):
         rebuild()
-    done.set()
-    thread.join(30)
     rebuild()
 
 
