@@ -20,12 +20,13 @@ from rich.table import Table
 from script._lib.local import LOGS, ROOT
 from tools.harness.broker import Management
 from tools.harness.laboratory import Laboratory
-from tools.harness.servers import BROKER, POSTGRES, Servers
+from tools.harness.servers import Servers
 
 TEMPLATE = "bench_template"
 
 #: What can be measured, and against what.
 BENCHMARKS = {
+    "pipeline": "a whole order with all its effects, against the same effects as plain Celery tasks",
     "intake": "POST of an order, against a bare view that inserts the same rows",
     "relay": "a full outbox, against the same messages without a database",
     "consume": "a consumer that writes one row, against a Celery task",
@@ -47,7 +48,7 @@ def main() -> None:
     # Unwinds what runs, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     try:
-        servers = Servers(POSTGRES, BROKER)
+        servers = Servers()
         with servers.running():
             report = run(servers.env, arguments.names or list(BENCHMARKS), quick=arguments.quick)
     except RuntimeError as failed:
@@ -89,7 +90,7 @@ def run(servers: Mapping[str, str], names: list[str], *, quick: bool) -> dict[st
 
 
 def laboratory(name: str, servers: Mapping[str, str]) -> Laboratory:
-    return Laboratory(name, servers, settings="tools.benchmarks.settings", logs=LOGS, EMAIL_URL="smtp://127.0.0.1:9")
+    return Laboratory(name, servers, settings="tools.benchmarks.settings", logs=LOGS)
 
 
 def measure(lab: Laboratory, name: str, *, quick: bool) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from api.authentication import ChannelAuthentication
 from orders.models import Order, OrderItem
-from tools.benchmarks import plain_tasks
+from tools.benchmarks import plain_effects, plain_tasks
 
 
 class ItemSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -78,4 +78,14 @@ class OrdersWithDelay(PlainOrders):
     def store(self, request: Request, data: dict[str, Any]) -> Order:
         order = super().store(request, data)
         transaction.on_commit(lambda: plain_tasks.reserve.delay(str(order.pk)))
+        return order
+
+
+class OrdersWithEffects(PlainOrders):
+    """The same, and a task is sent after the commit for each thing that follows."""
+
+    def store(self, request: Request, data: dict[str, Any]) -> Order:
+        order = super().store(request, data)
+        sent: Any = request.data
+        plain_effects.cause({**sent, "orderId": str(order.pk), "createdAt": order.created_at.isoformat()})
         return order

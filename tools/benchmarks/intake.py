@@ -52,14 +52,14 @@ def run(*, quick: bool) -> list[Result]:
 
 def post(web: Process, path: str, secret: str, seconds: float) -> Round:
     """Place orders for so long."""
-    cpu, began = cpu_seconds(web), monotonic()
+    cpu, began = cpu_seconds(web.pid), monotonic()
     latencies = asyncio.run(flat_out(path, secret, seconds))
     elapsed = monotonic() - began
     return Round(
         rate=len(latencies) / elapsed,
         p50_ms=percentile(latencies, 50) * 1000,
         p99_ms=percentile(latencies, 99) * 1000,
-        cpu_us=(cpu_seconds(web) - cpu) / len(latencies) * 1e6,
+        cpu_us=(cpu_seconds(web.pid) - cpu) / len(latencies) * 1e6,
     )
 
 

@@ -1,4 +1,5 @@
-"""The baselines' Celery application: plain Celery, done well. Its tasks are in `tools.benchmarks.plain_tasks`."""
+"""The baselines' Celery application: plain Celery, done well. Its tasks are in `plain_tasks` beside this, those of a
+whole order in `plain_effects`."""
 
 from celery import Celery
 from celery.signals import setup_logging
@@ -6,10 +7,15 @@ from django.conf import settings
 from kombu import Exchange, Queue
 
 TALLY, RESERVE, CONFIRM = "plain.tally", "plain.reserve", "plain.confirm"
+#: The queue of all that a whole order causes.
+EFFECTS = "plain.effects"
 
 # Not the current one: the web process has the product's own beside it.
 app = Celery(
-    "plain", broker=settings.EVENTBUS_BROKER_URL, set_as_current=False, include=["tools.benchmarks.plain_tasks"]
+    "plain",
+    broker=settings.EVENTBUS_BROKER_URL,
+    set_as_current=False,
+    include=["tools.benchmarks.plain_tasks", "tools.benchmarks.plain_effects"],
 )
 app.conf.update(
     task_acks_late=True,
@@ -23,9 +29,9 @@ app.conf.update(
     worker_prefetch_multiplier=10,
     task_queues=[
         Queue(name, Exchange("plain", "direct"), name, queue_arguments={"x-queue-type": "quorum"})
-        for name in (TALLY, RESERVE, CONFIRM)
+        for name in (TALLY, RESERVE, CONFIRM, EFFECTS)
     ],
-    task_routes={name: {"queue": name} for name in (TALLY, RESERVE, CONFIRM)},
+    task_routes={name: {"queue": name} for name in (TALLY, RESERVE, CONFIRM)} | {f"{EFFECTS}.*": {"queue": EFFECTS}},
 )
 
 

@@ -3,17 +3,38 @@
 import os
 from pathlib import Path
 
-from script._lib.process import Process
-
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds(process: Process) -> float:
-    """CPU time so far, of the process and its children."""
-    # It leads a process group of its own, which its children share.
-    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdecimal())
-    stats = (stat for pid in pids if (stat := _stat(pid)) and int(stat[2]) == process.pid)
-    return sum(sum(map(int, stat[11:13])) for stat in stats) / TICKS
+def cpu_seconds(pid: int) -> float:
+    """CPU time so far, of the process and of all that descend from it, those that have ended included."""
+    # utime, stime, and of the children that it has waited for: cutime, cstime.
+    return sum(sum(map(int, stat[11:15])) for stat in map(_stat, family(pid)) if stat) / TICKS
+
+
+def shared_memory_mb(pid: int) -> float:
+    """What the process and all that descend from it hold of the machine's memory: what they share counts in parts
+    (Pss)."""
+    held = 0
+    for member in family(pid):
+        try:
+            rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        held += next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+    return held / 1024
+
+
+def family(pid: int) -> set[int]:
+    """The process and all that descend from it."""
+    parents = {
+        int(entry): int(stat[1]) for entry in os.listdir("/proc") if entry.isdecimal() and (stat := _stat(int(entry)))
+    }
+    found, more = {pid}, {pid}
+    while more:
+        more = {child for child, parent in parents.items() if parent in more} - found
+        found |= more
+    return found
 
 
 def peak_memory_mb(pid: int | str) -> float:

@@ -7,6 +7,20 @@ import pytest
 from script._lib.local import ROOT
 
 NAMES = {
+    "pipeline",
+    "pipeline_cpu",
+    "pipeline_cpu_web",
+    "pipeline_cpu_workers",
+    "pipeline_cpu_flower",
+    "pipeline_cpu_postgres",
+    "pipeline_cpu_rabbitmq",
+    "pipeline_cpu_mail",
+    "pipeline_commits",
+    "pipeline_memory",
+    "pipeline_confirmed_p50",
+    "pipeline_confirmed_p99",
+    "pipeline_mailed_p50",
+    "pipeline_mailed_p99",
     "intake",
     "intake_p50",
     "intake_p99",
