@@ -16,7 +16,7 @@ class BusSettings:
     BROKER_URL: str = "amqp://guest:guest@127.0.0.1:5672//"
     #: Address of RabbitMQ's management API, log-in included: names full queues that nobody declares. Empty: not asked.
     MANAGEMENT_URL: str = ""
-    #: The topic exchange. Its name begins those of the bus's other exchanges and of the delay queues.
+    #: The topic exchange. Its name begins those of the bus's other exchanges.
     EXCHANGE: str = "events"
     #: Where the project's Celery application is, as a dotted path.
     CELERY_APP: str = "celery.current_app"
@@ -36,7 +36,8 @@ class BusSettings:
     WORKER_PROCESSES: int = 2
     #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker can't be asked.
     BROKER_CONSUMER_TIMEOUT: int = 1_800
-    #: Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
+    #: Fernet keys for the payloads of dead letters and waiting retries: the first writes, all read. None: one that is
+    #: derived from SECRET_KEY.
     DEAD_LETTER_KEYS: Sequence[str] = ()
     #: Days that dead letters are kept.
     DEAD_LETTER_DAYS: int = 14

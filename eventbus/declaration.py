@@ -15,8 +15,8 @@ from eventbus.contracts.event import Event
 if TYPE_CHECKING:
     from django.db.models import Model
 
-#: The rungs of the retry ladder, in seconds: one shared delay queue each.
-LADDER = (1, 10, 60, 600)
+#: Seconds that a retry waits at most.
+LONGEST_DELAY = 86_400
 
 #: Seconds that a handler has to end in once its time limit is over.
 GRACE = 5
@@ -42,19 +42,19 @@ BatchHandler = Callable[[Sequence[E]], None]
 class Retry:
     """How often and how late a failed event is tried again.
 
-    `times` beside the first attempt; `delays` are rungs of the ladder, in seconds, the last one repeats;
+    `times` beside the first attempt; `delays` before each, in seconds, the last one repeats; each is up to a fifth
+    longer, by chance, so that what failed together does not come back together;
     `max_age` in seconds: an older event is not retried any more; `give_up_on`: errors that never heal.
     """
 
     times: int = 3
-    delays: tuple[int, ...] = (1, 10, 60)
+    delays: tuple[float, ...] = (1, 10, 60)
     max_age: int = 3600
     give_up_on: tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
-        unknown = set(self.delays) - set(LADDER)
-        if unknown or not self.delays:
-            raise ValueError(f"Retry delays {sorted(unknown)} have no delay queue; pick from {LADDER}.")
+        if not self.delays or not all(0 <= delay <= LONGEST_DELAY for delay in self.delays):
+            raise ValueError(f"Retry delays {self.delays}: give at least one, each of 0 to {LONGEST_DELAY} seconds.")
 
 
 class Options(TypedDict, total=False):

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     EXPIRED_IN_QUEUE = "expired_in_queue"
     QUEUE_FULL = "queue_full"
     REJECTED = "rejected"
+    CANCELLED = "cancelled"
     UNKNOWN = "unknown"
 
 
@@ -67,7 +68,7 @@ class PermanentFailure(EventbusError):
 class RetryAfter(EventbusError):
     """A handler raises it where it knows when to try this one event again, such as from a Retry-After header.
 
-    Rounded up to the next rung of the ladder. Uses up no attempt; the consumer's `max_age` still holds. It says
+    Never sooner, up to a fifth later, at most a day. Uses up no attempt; the consumer's `max_age` still holds. It says
     nothing of other events: the circuit breaker does not count it. Where everything fails alike, raise another error.
     """
 

@@ -14,6 +14,7 @@ from eventbus.monitoring.models import Alarm, AlarmEvaluation, AlarmNotice
 from eventbus.recording.models import Stream
 from eventbus.relay.models import LostQueue, Outbox, RefusedDelivery
 from eventbus.replays.models import ArchiveReplay
+from eventbus.retries.models import WaitingRetry
 from eventbus.subscriptions.models import Subscription
 from eventbus.worker.models import OrderedPosition, ProcessedEvent, ProcessedEventRow
 
@@ -41,4 +42,5 @@ __all__ = [
     "Stream",
     "StreamCut",
     "Subscription",
+    "WaitingRetry",
 ]

@@ -3,12 +3,24 @@
 CloudEvents 1.0 AMQP binding, binary mode: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
 """
 
+from typing import Any
+
 from eventbus.broker.publisher import Outgoing
 from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
 from eventbus.contracts.codec import encode_envelope, rfc3339
 from eventbus.contracts.rows import WireFields
 from eventbus.contracts.versions import routing_key
+
+#: Bytes in AMQP's short strings.
+SHORT = 255
+
+
+def fits_property(name: str, value: Any) -> bool:
+    """Whether a property that was stored still fits into AMQP: what was cleaned for the database may not."""
+    if name == "timestamp":
+        return isinstance(value, int) and value >= 0
+    return isinstance(value, str) and len(value.encode()) <= SHORT
 
 
 def to_message(fields: WireFields) -> Outgoing:

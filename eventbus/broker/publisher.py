@@ -54,7 +54,7 @@ class ConfirmingPublisher:
         self._published = 0
         self._pending: dict[int, int] = {}
         self._refused: set[int] = set()
-        self._places: dict[tuple[str | None, str, str], int] = {}
+        self._places: dict[tuple[str | None, str, str], list[int]] = {}
 
     def send(self, window: Sequence[Outgoing]) -> set[int]:
         """Publish a window and wait for its confirms. Returns the places in it of what arrived in its queues.
@@ -64,8 +64,9 @@ class ConfirmingPublisher:
         """
         try:
             channel = self._open_channel()
-            self._places = {address(outgoing): place for place, outgoing in enumerate(window)}
+            self._places = {}
             for place, outgoing in enumerate(window):
+                self._places.setdefault(address(outgoing), []).append(place)
                 message = Message(outgoing.body, delivery_mode=2, **outgoing.properties)
                 self._published += 1
                 self._pending[self._published] = place
@@ -151,4 +152,4 @@ class ConfirmingPublisher:
 
     def _on_return(self, _error: Exception, exchange: str, routing_key: str, message: Any) -> None:
         # It is acked as well: only the return, which comes first, shows it.
-        self._refused.add(self._places[message.properties.get("message_id"), exchange, routing_key])
+        self._refused.update(self._places[message.properties.get("message_id"), exchange, routing_key])

@@ -8,16 +8,13 @@ from amqp import NotFound
 from kombu import Connection
 
 from eventbus.conf import bus_settings
-from eventbus.declaration import CONSUMERS, LADDER, Consumer
+from eventbus.declaration import CONSUMERS, Consumer
 
 EVENTS = bus_settings.EXCHANGE
 DEAD = f"{EVENTS}.dead"
 UNROUTED = f"{EVENTS}.unrouted"
 #: Celery's own periodic tasks, such as making partitions, go through this queue.
 UPKEEP = "eventbus.upkeep"
-
-#: A rung is three queues with neighbouring delays: what failed together comes back in three waves, not in one.
-JITTER = (0.8, 1.0, 1.2)
 
 #: A delivery that came back this often without being settled probably kills its worker: it is dead-lettered unread.
 #: A worker's death counts for all that it had prefetched, so the limit leaves room for innocents.
@@ -59,29 +56,11 @@ def dead_queue(consumer: Consumer) -> Queue:
     return Queue(consumer.dead_queue, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}, DEAD, (consumer.name,))
 
 
-def wait_exchange(seconds: int, jitter: float) -> str:
-    """The name of a delay: what is published to it comes back to the queue named by the routing key."""
-    return f"{EVENTS}.wait.{int(seconds * jitter * 1000)}ms"
-
-
-def wait_queue(seconds: int, jitter: float) -> Queue:
-    arguments = {
-        "x-queue-type": "quorum",
-        "x-message-ttl": int(seconds * jitter * 1000),
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }
-    name = wait_exchange(seconds, jitter)
-    return Queue(name, arguments, name, ("",))
-
-
 def exchanges() -> list[Exchange]:
     return [
         Exchange(UNROUTED, "fanout"),
         Exchange(EVENTS, "topic", {"alternate-exchange": UNROUTED}),
         Exchange(DEAD, "direct"),
-        *(Exchange(wait_exchange(seconds, jitter), "fanout") for seconds in LADDER for jitter in JITTER),
     ]
 
 
@@ -91,15 +70,9 @@ def queues() -> Iterator[Queue]:
     arguments = {"x-queue-type": "quorum", "x-message-ttl": 86_400_000, "x-max-length": 10_000}
     yield Queue(UNROUTED, arguments, UNROUTED, ("",))
     yield Queue(UPKEEP, {"x-queue-type": "quorum"})
-    yield from (wait_queue(seconds, jitter) for seconds in LADDER for jitter in JITTER)
     for consumer in CONSUMERS.values():
         yield dead_queue(consumer)
         yield consumer_queue(consumer)
-
-
-def is_delay(queue: Queue) -> bool:
-    """Whether retries wait in it, of whichever consumer."""
-    return queue.exchange.startswith(f"{EVENTS}.wait.")
 
 
 def missing(connection: Connection) -> list[Queue]:

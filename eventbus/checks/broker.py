@@ -6,11 +6,10 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, register
 
 from eventbus.broker import topology
-from eventbus.broker.topology import JITTER, REDELIVERY_LIMIT, Exchange, Queue, wait_exchange
+from eventbus.broker.topology import REDELIVERY_LIMIT, Exchange, Queue
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.declaration import CONSUMERS, LADDER
-from eventbus.worker.failures import OUTAGE_DELAYS
+from eventbus.declaration import CONSUMERS
 
 
 @register(BUS)
@@ -59,14 +58,14 @@ def the_broker_waits_long_enough(**_: Any) -> list[CheckMessage]:
     """RabbitMQ takes a delivery back that is not acknowledged in time, and closes the channel."""
     return [
         Error(
-            f"{consumer.name} may take {longest} s, and the broker takes a delivery back after "
+            f"{consumer.name} may take {consumer.killed_after} s, and the broker takes a delivery back after "
             f"{bus_settings.BROKER_CONSUMER_TIMEOUT} s.",
-            hint="Lower time_limit or the retry delays, or raise consumer_timeout in rabbitmq.conf (milliseconds) and "
+            hint="Lower time_limit, or raise consumer_timeout in rabbitmq.conf (milliseconds) and "
             "BROKER_CONSUMER_TIMEOUT (seconds) with it.",
             id="eventbus.E008",
         )
         for consumer in CONSUMERS.values()
-        if (longest := max(consumer.killed_after, *consumer.retry.delays)) >= bus_settings.BROKER_CONSUMER_TIMEOUT
+        if consumer.killed_after >= bus_settings.BROKER_CONSUMER_TIMEOUT
     ]
 
 
@@ -105,30 +104,13 @@ def _dead_letter_targets(queue: Queue, queues: list[Queue], exchanges: Mapping[s
         return
     for other in queues:
         if name == "":
-            # Without a key of its own the message keeps the one it came with: a delayed event's is its consumer.
+            # Without a key of its own the message keeps the one it came with, which may be any consumer's name.
             if other.name == key or (key is None and other.name in CONSUMERS):
                 yield other
         elif other.exchange == name:
             takes_all = key is None or (name in exchanges and exchanges[name].type == "fanout")
             if takes_all or key in other.routing_keys:
                 yield other
-
-
-@register(BUS)
-def every_delay_has_its_queues(**_: Any) -> list[CheckMessage]:
-    """An event that is sent to a delay without a queue can't be postponed, and its consumer stands still."""
-    queues = {queue.name for queue in topology.queues()}
-    asked: list[tuple[str, int]] = [("the bus itself", delay) for delay in OUTAGE_DELAYS]
-    asked += [(consumer.name, delay) for consumer in CONSUMERS.values() for delay in consumer.retry.delays]
-    return [
-        Error(
-            f"The retry delay of {delay} s, which {who} wants, has no queue.",
-            hint=f"Pick from {LADDER}, or add a rung to LADDER in eventbus/declaration.py.",
-            id="eventbus.E011",
-        )
-        for who, delay in asked
-        if not all(wait_exchange(delay, jitter) in queues for jitter in JITTER)
-    ]
 
 
 def _consumer_queues() -> list[Queue]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
+from eventbus.db.crypto import UnreadablePayload, decrypt
 from eventbus.dead_letters.models import DeadLetter
 from eventbus.declaration import CONSUMERS
 from eventbus.errors import EventbusError

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
+from eventbus.db.cleaning import clean, clean_json
 from eventbus.errors import Reason
 from eventbus.worker.delivery import PASSED_ON, parse_attempts, read_moment
 
@@ -19,7 +20,6 @@ BROKER_REASONS = {
     "maxlen": Reason.QUEUE_FULL,
     "rejected": Reason.REJECTED,
 }
-MAX_TEXT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +83,6 @@ def read_message(
     )
 
 
-def clean(value: Any) -> str:
-    """Text that PostgreSQL takes: no NUL, no half characters, and not without end."""
-    if value is None:
-        return ""
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text[:MAX_TEXT].replace("\x00", "�").encode(errors="replace").decode()
-
-
-def clean_json(value: Any, depth: int = 0) -> Any:
-    """A header's value as JSON that PostgreSQL takes."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else str(value)
-    if depth < 8 and isinstance(value, Mapping):
-        return {clean(name): clean_json(each, depth + 1) for name, each in value.items()}
-    if depth < 8 and isinstance(value, list | tuple):
-        return [clean_json(each, depth + 1) for each in value]
-    return clean(value.isoformat() if isinstance(value, datetime) else value)
-
-
 def _is_kept_apart(name: str) -> bool:
     # They have columns of their own; a copy would double the row.
     return name in {"x-traceback", "x-error-message", "x-error-class", "x-attempts", "x-error-place"}
@@ -130,7 +109,7 @@ def _uuid(value: Any) -> UUID | None:
 
 
 def _broker_reason(consumer: str, headers: Mapping[str, Any]) -> str:
-    """Why the broker dead-lettered it: the entry about the consumer's own queue. Delay queues leave theirs too."""
+    """Why the broker dead-lettered it: the entry about the consumer's own queue. Other queues leave theirs too."""
     deaths = headers.get("x-death")
     for death in deaths if isinstance(deaths, list) else []:
         if isinstance(death, Mapping) and death.get("queue") == consumer:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from django.db import connection
 
-from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
+from eventbus.db.crypto import UnreadablePayload, decrypt
 from eventbus.dead_letters.models import DeadLetter, DeadLetterEdit, DeadLetterReplay
 from eventbus.dead_letters.replays import outcomes
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import structlog
 
+from eventbus.broker.message import SHORT, fits_property
 from eventbus.broker.publisher import Outgoing
+from eventbus.db.crypto import UnreadablePayload, decrypt
 from eventbus.db.sql import fetch
 from eventbus.dead_letters import replays
-from eventbus.dead_letters.crypto import UnreadablePayload, decrypt
 from eventbus.leases import LeasedDriver, RunRefused
 
 log = structlog.get_logger(__name__)
@@ -23,8 +24,6 @@ WINDOW = 500
 WINDOW_BYTES = 8_000_000
 #: Dead letters under way at most: that many fail again at worst before the threshold is noticed.
 IN_FLIGHT = 2_000
-#: Bytes in AMQP's short strings.
-SHORT = 255
 KEPT = frozenset({"traceparent"})
 
 # Sending twice is harmless (the inbox), not sending is not.
@@ -194,7 +193,7 @@ def as_message(
     single_try: bool,
 ) -> Outgoing:
     """A letter on its way back to its consumer alone, as if it had never been tried."""
-    properties = {name: value for name, value in json.loads(properties_json).items() if _goes_on_the_wire(name, value)}
+    properties = {name: value for name, value in json.loads(properties_json).items() if fits_property(name, value)}
     headers = json.loads(headers_json)
     kept = {name: value for name, value in headers.items() if name in KEPT or name.startswith("cloudEvents")}
     own: dict[str, Any] = {"x-attempt": 1, "x-replay-id": str(replay_id), "x-letter-id": letter}
@@ -204,13 +203,6 @@ def as_message(
     # By its id the publisher knows a returned message.
     properties = {**properties, "message_id": properties.get("message_id") or f"letter-{letter}"}
     return Outgoing("", consumer, body, {**properties, "application_headers": {**kept, **own}})
-
-
-def _goes_on_the_wire(name: str, value: Any) -> bool:
-    """What was cleaned for the database may not fit into AMQP any more, and must not end the driver."""
-    if name == "timestamp":
-        return isinstance(value, int) and value >= 0
-    return isinstance(value, str) and len(value.encode()) <= SHORT
 
 
 def tally_of(replay_id: UUID) -> Tally:

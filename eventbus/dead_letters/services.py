@@ -6,7 +6,7 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
-from eventbus.dead_letters.crypto import encrypt
+from eventbus.db.crypto import encrypt
 from eventbus.dead_letters.models import (
     DeadLetter,
     DeadLetterEdit,

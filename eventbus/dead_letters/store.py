@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from eventbus.conf import bus_settings
 from eventbus.contracts.exact_json import encode_json
-from eventbus.dead_letters.crypto import encrypt
+from eventbus.db.crypto import encrypt
 from eventbus.dead_letters.fingerprint import fingerprint
 from eventbus.dead_letters.message import DeadMessage
 from eventbus.errors import UNREAD

@@ -1,4 +1,4 @@
-"""What the commands for dead letters share: the filters, and who acts."""
+"""What the commands for dead letters and for waiting retries share: the filters, and who acts."""
 
 import getpass
 from argparse import ArgumentParser, ArgumentTypeError
@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup
 from eventbus.dead_letters.selection import Selection
 from eventbus.declaration import CONSUMERS
+from eventbus.retries.queries import waiting_retries
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -58,6 +59,28 @@ def require_filter(chosen: Selection, everything: bool) -> None:
     """A command that changes letters wants a filter, or --all: a slip must not hit every dead letter."""
     if not chosen.described() and not everything:
         raise CommandError("Say which dead letters: give a filter, or --all.", returncode=2)
+
+
+def add_retry_filters(parser: ArgumentParser) -> None:
+    """Which retries, for the commands that change them."""
+    filters = parser.add_argument_group("which retries (all that are given must hold)")
+    filters.add_argument("--id", type=int, nargs="+", default=[], metavar="ID", help="these, as waiting_retries shows")
+    filters.add_argument("--consumer", default="", help="of this consumer")
+    parser.add_argument("--all", action="store_true", help="every retry that waits")
+
+
+def retry_filters(options: dict[str, Any]) -> dict[str, Any]:
+    """The filters as given. Raises CommandError where none is, or for a consumer that nobody knows."""
+    if not (options["id"] or options["consumer"] or options["all"]):
+        raise CommandError("Say which retries: give a filter, or --all.", returncode=2)
+    return {"ids": options["id"], "consumer": consumer_with_retries(options["consumer"])}
+
+
+def consumer_with_retries(name: str) -> str:
+    """The consumer's name as given. Raises CommandError where it is neither declared nor has a retry that waits."""
+    if name and name not in CONSUMERS and not waiting_retries(consumer=name).exists():
+        raise CommandError(f"No consumer is called {name}. There are: {', '.join(sorted(CONSUMERS))}.", returncode=2)
+    return name
 
 
 def actor() -> str:

@@ -83,6 +83,14 @@ DROP TABLE processed_event, refused_delivery, outbox, stream, event;
 DROP FUNCTION refuse_change;
 """
 
+# A queue, as the outbox is.
+VACUUM_RETRIES = """
+ALTER TABLE waiting_retry SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000
+)
+"""
+
 # A dead letter whose event is handled after all, by whichever delivery, says so in the same transaction. Only an inbox
 # row that becomes done later fires it: handling an event for the first time costs nothing more.
 HEAL = """
@@ -703,6 +711,48 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("consumer", "routing_key"), name="subscription_once")],
             },
         ),
+        migrations.CreateModel(
+            name="WaitingRetry",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("delivery_key", models.UUIDField(help_text="The same for a delivery that comes twice.", unique=True)),
+                ("consumer", models.TextField(db_collation="C")),
+                (
+                    "event_id",
+                    models.UUIDField(help_text="Empty where neither the body nor its properties name one.", null=True),
+                ),
+                ("event_type", models.TextField(blank=True)),
+                ("aggregate_type", models.TextField(blank=True)),
+                ("aggregate_id", models.TextField(blank=True)),
+                ("attempt", models.IntegerField(help_text="The number of the attempt to come.")),
+                ("due_at", models.DateTimeField()),
+                ("first_failed_at", models.DateTimeField()),
+                ("last_error", models.TextField()),
+                (
+                    "refusals",
+                    models.IntegerField(db_default=0, help_text="How often its queue took it not: full, or missing."),
+                ),
+                ("body", models.BinaryField(help_text="Encrypted.")),
+                ("headers", models.JSONField()),
+                ("properties", models.JSONField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                "verbose_name_plural": "waiting retries",
+                "db_table": "waiting_retry",
+                "ordering": ["due_at", "id"],
+                "permissions": [
+                    ("hurry_waiting_retry", "Can have waiting retries sent at once"),
+                    ("cancel_waiting_retry", "Can make dead letters of waiting retries"),
+                ],
+                "indexes": [
+                    models.Index(fields=["due_at"], name="waiting_retry_due"),
+                    models.Index(fields=["consumer", "due_at"], name="waiting_retry_of_consumer"),
+                    models.Index(fields=["event_id"], name="waiting_retry_of_event"),
+                ],
+            },
+        ),
+        migrations.RunSQL(VACUUM_RETRIES, migrations.RunSQL.noop),
         migrations.CreateModel(
             name="LostQueue",
             fields=[

@@ -14,6 +14,7 @@ from eventbus.ids import first_id_at, seconds_since
 from eventbus.monitoring.full_queues import full_queues
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus
+from eventbus.retries.queries import by_consumer
 
 # The search for a consumer's oldest event begins where the last one ended, so that it reads what came since and not the
 # archive. For a consumer that was never asked about it begins a day back: for what is older there is verify_pipeline.
@@ -195,6 +196,18 @@ def outbox_size(seen: Observation) -> Mapping[str, float]:
 )
 def queue_full(seen: Observation) -> Mapping[str, float]:
     return {queue: float(events) for queue, events in full_queues().items()}
+
+
+@alarm_rule(
+    "retries_refused",
+    "retries that are due, and that the consumer's queue refuses: it is full, or gone",
+    threshold=1,
+    evaluations=2,
+    advice="Get its consumer going, or raise the limit. If the consumer is gone for good, make dead letters of them: "
+    "`manage.py cancel_retries --consumer NAME`.",
+)
+def retries_refused(seen: Observation) -> Mapping[str, float]:
+    return {consumer: float(status.refused) for consumer, status in by_consumer().items()}
 
 
 @alarm_rule(

@@ -23,6 +23,8 @@ _REPLAYING = """EXISTS (SELECT FROM event_replay r
     WHERE r.consumer = s.consumer AND r.is_backfill AND r.state IN ('running', 'paused')
       AND s.routing_key = ANY(r.routing_keys) AND e.id <= r.upto)"""
 
+_RETRYING = "EXISTS (SELECT FROM waiting_retry w WHERE w.event_id = e.id AND w.consumer = s.consumer)"
+
 _LISTENED = f"""
 FROM subscription s
 JOIN event e ON s.routing_key = {ROUTING_KEY} AND e.occurred_at >= s.since
@@ -32,6 +34,7 @@ BALANCE = f"""
 SELECT s.consumer,
        CASE WHEN p.outcome IS NOT NULL THEN p.outcome
             WHEN o.event_id IS NOT NULL THEN 'outbox'
+            WHEN {_RETRYING} THEN 'retrying'
             WHEN EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer) THEN 'dead'
             WHEN {_REPLAYING} THEN 'replaying'
             ELSE 'missing' END,
@@ -48,6 +51,7 @@ SELECT s.consumer, {WIRE_COLUMNS}
 WHERE e.id > %s
   AND NOT EXISTS (SELECT FROM processed_event p WHERE p.event_id = e.id AND p.consumer = s.consumer)
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+  AND NOT {_RETRYING}
   AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.event_id = e.id AND d.consumer = s.consumer)
   AND NOT {_REPLAYING}
 ORDER BY e.id, s.consumer LIMIT %s
@@ -66,8 +70,8 @@ class Missing:
 
 
 def balance() -> dict[str, dict[str, int]]:
-    """How many events each consumer has done, discarded, given up, keeps waiting, will get (`outbox`, or `replaying`
-    while its backfill runs) and misses.
+    """How many events each consumer has done, discarded, given up, keeps waiting, will get (`outbox`, `retrying`, or
+    `replaying` while its backfill runs) and misses.
 
     What is in the broker counts as missing: only a drained pipeline has a true balance.
     """

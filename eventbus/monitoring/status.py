@@ -13,6 +13,7 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY, ProcessStatus, processes
 from eventbus.monitoring.full_queues import full_queues
+from eventbus.retries.queries import RetryStatus, by_consumer
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
 OUTBOX = """
@@ -41,8 +42,8 @@ class QueueStatus:
 class BusStatus:
     """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue.
 
-    `full` has the full queues by name, each with how many events wait for it. `relays`: those that are connected and
-    give signs of life.
+    `full` has the full queues by name, each with how many events wait for it. `retries` has the consumers with retries
+    that wait. `relays`: those that are connected and give signs of life.
     """
 
     outbox: int
@@ -52,6 +53,7 @@ class BusStatus:
     blocked: int = 0
     full: dict[str, int] = field(default_factory=dict)
     processes: Sequence[ProcessStatus] = ()
+    retries: dict[str, RetryStatus] = field(default_factory=dict)
 
     @property
     def is_staffed(self) -> bool:
@@ -60,8 +62,9 @@ class BusStatus:
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing waits in the outbox or in a consumer's queue."""
-        return self.outbox == 0 and all(queue.ready == 0 for queue in self.queues)
+        """Whether nothing waits in the outbox, in a consumer's queue or for its next attempt."""
+        waits = any(queue.ready != 0 or queue.name in self.retries for queue in self.queues)
+        return self.outbox == 0 and not waits
 
 
 def bus_status() -> BusStatus:
@@ -71,7 +74,8 @@ def bus_status() -> BusStatus:
         outbox, blocked, oldest = cursor.fetchone() or (0, 0, 0.0)
     found = processes()
     relays = sum(process.alive for process in found if process.kind == RELAY)
-    return BusStatus(outbox, oldest, relays, _queues(), blocked, full_queues() if blocked else {}, found)
+    full = full_queues() if blocked else {}
+    return BusStatus(outbox, oldest, relays, _queues(), blocked, full, found, by_consumer())
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:

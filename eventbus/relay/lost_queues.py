@@ -32,8 +32,6 @@ def declare(broker: Connection) -> None:
 
 
 def consumers_that_lost(missing: list[topology.Queue]) -> list[str]:
-    """The consumers of which events may have been in these queues. A delay queue holds retries of any of them."""
+    """The consumers of which events may have been in these queues."""
     names = {queue.name for queue in missing}
-    if any(topology.is_delay(queue) for queue in missing):
-        return list(CONSUMERS)
     return [name for name in CONSUMERS if name in names]

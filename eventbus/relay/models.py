@@ -38,7 +38,7 @@ class RefusedDelivery(models.Model):
 
 
 class LostQueue(models.Model):
-    """A consumer's queue, or a delay queue with retries of it, was gone. See `eventbus.relay.lost_queues`."""
+    """A consumer's queue was gone. See `eventbus.relay.lost_queues`."""
 
     consumer = models.TextField()
     noticed_at = models.DateTimeField(db_default=Now())

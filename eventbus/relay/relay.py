@@ -31,6 +31,7 @@ from eventbus.relay.full_queues import (
     refused_copies,
     to_queue,
 )
+from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ CONFIRM_TIMEOUT = 10.0
 CLAIM_TIMEOUT = 25
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
+WHAT_WAITS = f"SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL), {SECONDS_TO_NEXT}"
 #: Seconds after which a relay looks for keys that were blocked when another one died.
 BLOCKED_LOOK = 15.0
 
@@ -55,6 +57,7 @@ class Relay:
         self.broker_url = broker_url
         self.batch = batch
         self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
+        self.retries = RetrySender(self.publisher)
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
         self.full = BlockedKeys()
@@ -85,13 +88,14 @@ class Relay:
         connection.close()
 
     def publish_batch(self) -> int:
-        """Publish one batch and forget what was confirmed. Dying inside repeats, never skips.
+        """Publish one batch, and the retries that are due, and forget what was confirmed. Dying inside repeats, never
+        skips.
 
         Returns with how many events it came further: published, or put aside because a queue of theirs is full.
         """
         self._declare_topology()
         self._look_for_blocked()
-        moved = self._publish_new()
+        moved = self._publish_new() + self._send_retries()
         moved += sum(self._catch_up(queue) for queue in self.full.due())
         return moved + sum(self._publish_blocked(key) for key in self.blocked.due())
 
@@ -110,6 +114,13 @@ class Relay:
         for key in {claimed[place].key for place in refused}:
             self._note_refusal(key, taken=0)
         return len(claimed)
+
+    def _send_retries(self) -> int:
+        sent = self.retries.send_due()
+        if sent.refused:
+            # It may be missing.
+            self._declared = False
+        return sent.retries
 
     def _publish_blocked(self, key: str) -> int:
         """Try a key that was refused; returns how many of its events were published."""
@@ -248,13 +259,14 @@ class Relay:
                 return
             try:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
-                cursor.execute("SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL)")
-                row = cursor.fetchone()
-                if not (row and row[0]):
-                    self._listen(self.full.seconds_to_next(self.blocked.seconds_to_next(at_most=IDLE_WAIT)))
+                cursor.execute(WHAT_WAITS)
+                has_events, seconds_to_retry = cursor.fetchone() or (False, None)
+                left = min(IDLE_WAIT, self.retries.expect(seconds_to_retry))
+                if not has_events:
+                    self._listen(self.full.seconds_to_next(self.blocked.seconds_to_next(at_most=left)))
                 elif self._came_back_empty:
                     self._listen(0.02)  # another relay has locked what is there
-                self._came_back_empty = bool(row and row[0])
+                self._came_back_empty = bool(has_events)
             finally:
                 cursor.execute(f"UNLISTEN {WAKE_CHANNEL}")
                 cursor.execute(f"SELECT pg_advisory_unlock({AdvisoryLock.IDLE_RELAY})")

@@ -1,6 +1,7 @@
 """What the bus's tests are told with: parcels, consumers, dead letters, replays, and a stand-in for the broker."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Unpack
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from eventbus.archive.models import ArchivedEvent
 from eventbus.broker.publisher import Outgoing, Unconfirmed
+from eventbus.contracts.codec import decode
 from eventbus.contracts.event import Event
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.models import DeadLetter
@@ -21,11 +23,13 @@ from eventbus.recording.publish import publish
 from eventbus.replays import runs
 from eventbus.replays.models import ArchiveReplay
 from eventbus.replays.selection import Selection
+from eventbus.retries.models import WaitingRetry
+from eventbus.retries.writing import write
 from eventbus.testing.bus import on_the_wire
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker import failures, inbox
 from eventbus.worker.delivery import Delivery
-from eventbus.worker.failures import GiveUp
+from eventbus.worker.failures import GiveUp, RetryLater
 from eventbus.worker.models import ProcessedEvent
 from eventbus.worker.processing import read
 
@@ -125,6 +129,32 @@ def dead_letter(body: bytes | None = None, **options: Any) -> DeadLetter:
     """One that is stored. Options as for dead_message()."""
     ingest([dead_message(body, **options)])
     return DeadLetter.objects.select_related("group").latest("pk")
+
+
+def waiting_retry(
+    *,
+    consumer: str = track.name,
+    body: bytes | None = None,
+    headers: dict[str, Any] | None = None,
+    error: str = "ValueError: no",
+    attempt: int = 2,
+    after: float = 0,
+) -> WaitingRetry:
+    """A delivery that failed and comes again after so many seconds."""
+    body = parcel(f"p-{uuid4()}") if body is None else body
+    envelope = decode(body).envelope
+    failed = Delivery(body, headers or {}, {"message_id": str(envelope.event_id)})
+    message = failures.retry_message(track, failed, RetryLater(after, attempt), ValueError("no"), NOW)
+    write(
+        replace(message, routing_key=consumer),
+        after=after,
+        attempt=attempt,
+        first_failed_at=NOW,
+        error=error,
+        event_id=envelope.event_id,
+        envelope=envelope,
+    )
+    return WaitingRetry.objects.latest("pk")
 
 
 def outcome_of(letter: DeadLetter) -> str:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from eventbus.contracts.event import Event
-from eventbus.declaration import CONSUMERS, LADDER, Retry, consumer, consumers_by_group
+from eventbus.declaration import CONSUMERS, LONGEST_DELAY, Retry, consumer, consumers_by_group
 from eventbus.recording.models import Stream
 from eventbus.tests.samples import ParcelSent, ParcelTracked, ParcelWeighed, track
 
@@ -35,12 +35,11 @@ def test_a_wrong_declaration_fails_at_once_and_says_what_to_do(name: str, option
         consumer(name, **({"on": [ParcelSent]} | options))(ignore)
 
 
-def test_retry_delays_are_rungs_of_the_ladder() -> None:
-    assert Retry(delays=LADDER).delays == LADDER
-    with pytest.raises(ValueError, match=r"\[2\] have no delay queue; pick from"):
-        Retry(delays=(1, 2))
-    with pytest.raises(ValueError, match="pick from"):
-        Retry(delays=())
+def test_retry_delays_are_any_seconds_up_to_a_day() -> None:
+    assert Retry(delays=(0.5, 2, LONGEST_DELAY)).delays == (0.5, 2, LONGEST_DELAY)
+    for wrong in [(), (1, -1), (LONGEST_DELAY + 1,), (float("nan"),)]:
+        with pytest.raises(ValueError, match="give at least one, each of 0 to 86400 seconds"):
+            Retry(delays=wrong)
 
 
 def test_a_declared_consumer_is_still_its_function() -> None:

@@ -13,6 +13,7 @@ import kombu
 import structlog
 from amqp import NotFound
 from celery import bootsteps
+from celery.exceptions import Reject, Retry
 from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.request import Request as StockRequest
 from kombu.transport import pyamqp
@@ -22,7 +23,7 @@ from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.heartbeats import beating
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.lanes import Lane, Run, failed_before, slots
-from eventbus.worker.processing import Settled
+from eventbus.worker.processing import Failed, Settled, Unsettled
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +97,11 @@ class BusRequest(StockRequest):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         error = exc_info.exception
-        error = getattr(error, "exc", error)
-        if isinstance(error, Settled):
+        if isinstance(error, Retry | Reject):
+            error = error.exc if isinstance(error, Retry) else error.reason
+        if isinstance(error, Failed):
             self._message.failure = error
+        if isinstance(error, Settled):
             self.acknowledge()
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
@@ -172,8 +175,10 @@ class BusConsumer(StockConsumer):
 
     def _may_dispatch(self, lane: Lane) -> bool:
         # During shutdown the rest stays unacknowledged: another worker gets it.
-        is_current = self.blueprint.state == bootsteps.RUN and self.lanes.get(lane.consumer.name) is lane
-        return is_current and lane.breaker.lets_pass(lane.running)
+        return self._is_current(lane) and lane.breaker.lets_pass(lane.running)
+
+    def _is_current(self, lane: Lane) -> bool:
+        return self.blueprint.state == bootsteps.RUN and self.lanes.get(lane.consumer.name) is lane
 
     def _judge(self, lane: Lane, run: Run) -> None:
         """Let the breaker know how a run ended. A fault of the event says nothing of what its handler needs."""
@@ -217,6 +222,10 @@ class BusConsumer(StockConsumer):
         def reject(logger: Any, errors: Any, requeue: bool = False) -> None:
             if len(messages) > 1:
                 lane.split(messages)
+            elif isinstance(run.failure, Unsettled):
+                self._judge(lane, run)
+                # Not to the broker: it would come back at once, and each time counts against it there.
+                self.timer.call_after(lane.keep(messages[0]), self._bring_back, (lane, messages[0]))
             else:
                 # Never dropped by us: the broker counts the deliveries and dead-letters at its limit.
                 messages[0].reject_log_error(logger, errors, requeue=True)
@@ -226,6 +235,15 @@ class BusConsumer(StockConsumer):
         run = Run(lane.consumer, messages, put_back=put_back)
         strategy = self.strategies[lane.consumer.name]
         strategy(run, None, ack, reject, self.on_task_message)
+
+    def _bring_back(self, lane: Lane, message: Any) -> None:
+        # A lane of a connection that is lost, or of a worker that ends: the broker delivers it again.
+        if not self._is_current(lane):
+            return
+        if lane.bring_back(message):
+            self._dispatch(lane)
+        else:
+            self._start(lane, [message], put_back=True)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         self._refuse(message, "unknown message")

@@ -1,7 +1,6 @@
 """What becomes of an event that failed: again later, or a dead letter. Pure rules, and messages to carry them out."""
 
 import json
-import random
 import traceback
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +9,9 @@ from typing import Any
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 
 from eventbus.broker.publisher import Outgoing
-from eventbus.broker.topology import DEAD, JITTER, wait_exchange
+from eventbus.broker.topology import DEAD
 from eventbus.conf import bus_settings
-from eventbus.declaration import LADDER, Consumer
+from eventbus.declaration import LONGEST_DELAY, Consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, Reason, RetryAfter
 from eventbus.worker.code_place import place_of
 from eventbus.worker.delivery import PASSED_ON, Delivery
@@ -38,11 +37,8 @@ OUTAGE_CLASSES = frozenset({"08", "53", "57", "58"})
 #: Of class 57, but it says nothing of the server: a statement took too long, and will again.
 QUERY_CANCELED = "57014"
 
-#: What waits for something else, such as the database, comes back after a second, after a minute of that every ten.
-OUTAGE_DELAYS = (1, 10)
-
-#: Long enough for the worker to fetch others first, where there are any.
-PUT_BACK_DELAY = 10
+#: What waits for an earlier event comes back after a second, after a minute of that every ten.
+BEHIND_DELAYS = (1, 10)
 
 MAX_HEADER_CHARS = 8_000
 
@@ -58,7 +54,7 @@ class PoisonMessage(EventbusError):
 class RetryLater:
     """Try again after `delay` seconds, as attempt number `attempt`."""
 
-    delay: int
+    delay: float
     attempt: int
 
 
@@ -70,22 +66,21 @@ class GiveUp:
 
 
 def decide(consumer: Consumer, error: Exception, delivery: Delivery, now: datetime) -> RetryLater | GiveUp:
-    """What to do with a delivery that failed with this error.
+    """What to do with a delivery that failed with this error, which is no outage of the database.
 
-    An outage of the database, a row that somebody else has locked, and the failure of an earlier event, in an ordered
-    consumer, use up no attempt.
+    A row that somebody else has locked, and the failure of an earlier event, in an ordered consumer, use up no attempt.
     """
     since_first_failure = (now - delivery.first_failed_at(now)).total_seconds()
     if isinstance(error, InvalidEvent):
         return GiveUp(error.reason)
     if isinstance(error, PoisonMessage):
         return GiveUp(Reason.KILLS_ITS_WORKER)
-    if is_outage(error) or isinstance(error, BlockedByEarlier):
-        return RetryLater(OUTAGE_DELAYS[since_first_failure > 60], delivery.attempt)
+    if isinstance(error, BlockedByEarlier):
+        return RetryLater(BEHIND_DELAYS[since_first_failure > 60], delivery.attempt)
     if is_locked_out(error) and since_first_failure <= consumer.retry.max_age:
         return RetryLater(LOCK_DELAYS[since_first_failure > 10], delivery.attempt)
     if isinstance(error, RetryAfter) and since_first_failure <= consumer.retry.max_age:
-        return RetryLater(next((rung for rung in LADDER if rung >= error.seconds), LADDER[-1]), delivery.attempt)
+        return RetryLater(max(0.0, min(error.seconds, LONGEST_DELAY)), delivery.attempt)
     if isinstance(error, (PermanentFailure, *consumer.retry.give_up_on)) or is_refusal(error):
         return GiveUp(Reason.PERMANENT)
     if delivery.attempt > consumer.retry.times or not delivery.may_retry:
@@ -130,20 +125,19 @@ def is_outage(error: Exception) -> bool:
 def retry_message(
     consumer: Consumer, delivery: Delivery, again: RetryLater, error: Exception, now: datetime
 ) -> Outgoing:
-    """The delivery on its way to a delay queue, from which it returns to this consumer alone."""
+    """The delivery as it comes again, to this consumer alone."""
     headers = {
         **delivery.headers,
         "x-attempt": again.attempt,
         "x-attempts": _with_attempt(delivery, error, now),
         "x-first-failed-at": delivery.first_failed_at(now).isoformat(),
     }
-    jitter = random.choice(JITTER)
-    return _resend(wait_exchange(again.delay, jitter), consumer, delivery, headers)
+    return _resend("", consumer, delivery, headers)
 
 
 def put_back_message(consumer: Consumer, delivery: Delivery) -> Outgoing:
-    """The delivery, which nobody tried, on its way back to this consumer's queue."""
-    return _resend(wait_exchange(PUT_BACK_DELAY, random.choice(JITTER)), consumer, delivery, delivery.headers)
+    """The delivery, of which nothing was done, on its way to the end of this consumer's queue."""
+    return _resend("", consumer, delivery, delivery.headers)
 
 
 def dead_message(consumer: Consumer, delivery: Delivery, dead: GiveUp, error: Exception, now: datetime) -> Outgoing:

@@ -6,13 +6,15 @@ Nothing here knows a pool or a connection. `celery_consumer` fills the lanes and
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from eventbus.declaration import Consumer
+from eventbus.worker import circuit_breaker
 from eventbus.worker.circuit_breaker import PROBES, CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery
-from eventbus.worker.processing import Settled
+from eventbus.worker.processing import Failed
 
 #: What of a delivery's headers travels on to the pool: ours and CloudEvents'; the rest is the broker's.
 OWN_HEADERS = (
@@ -26,6 +28,9 @@ OWN_HEADERS = (
     "traceparent",
 )
 
+#: Seconds until a delivery of which nothing could be noted runs again: at first, and after so many of that.
+KEEP, KEEP_LATER, LATER = 1.0, 10.0, 60.0
+
 
 @dataclass
 class Lane:
@@ -35,6 +40,7 @@ class Lane:
     slots: int
     waiting: deque[Any] = field(default_factory=deque)
     alone: deque[Any] = field(default_factory=deque)
+    kept: list[Any] = field(default_factory=list)
     running: int = 0
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     batch: int = field(init=False)
@@ -52,9 +58,9 @@ class Lane:
 
     @property
     def has_only_failed(self) -> bool:
-        """Whether all that waits has failed before, if anything waits at all."""
+        """Whether each run of all that waits takes one of its last attempts, if anything waits at all."""
         waiting = [*self.alone, *self.waiting]
-        return bool(waiting) and all(map(failed_before, waiting))
+        return bool(waiting) and all(map(_is_retry, waiting))
 
     def _probe(self) -> Any:
         """The delivery that shows best whether it is an outage: one that has not failed, nor killed its process.
@@ -70,10 +76,28 @@ class Lane:
 
     def empty(self) -> list[Any]:
         """Take out everything that waits, so that it can go back to the broker."""
-        waiting = [*self.alone, *self.waiting]
+        waiting = [*self.alone, *self.waiting, *self.kept]
         self.alone.clear()
         self.waiting.clear()
+        self.kept.clear()
         return waiting
+
+    def keep(self, message: Any) -> float:
+        """Keep a delivery of which nothing could be noted; returns after how many seconds to `bring_back` it."""
+        since = message.delivery_info.setdefault("kept_since", monotonic())
+        self.kept.append(message)
+        return KEEP_LATER if monotonic() - since > LATER else KEEP
+
+    def bring_back(self, message: Any) -> bool:
+        """Let it run again. Returns False where it has been kept so long that it has to go back to the broker."""
+        if message in self.kept:
+            self.kept.remove(message)
+            if monotonic() - message.delivery_info["kept_since"] > circuit_breaker.PUT_BACK_AFTER:
+                # If that is refused, it runs first.
+                message.delivery_info["kept_since"] = monotonic()
+                return False
+            self.alone.append(message)
+        return True
 
     def split(self, messages: Sequence[Any]) -> None:
         """A batch failed: its deliveries go one by one, and the next batch is smaller, in case it was too slow."""
@@ -96,7 +120,7 @@ class Run:
 
     def __init__(self, consumer: Consumer, messages: Sequence[Any], *, put_back: bool) -> None:
         self.messages = messages
-        self.failure: Settled | None = None
+        self.failure: Failed | None = None
         # Another program may have left the message id out; its messages differ by the delivery tag.
         event_ids = [str(m.properties.get("message_id") or f"delivery {m.delivery_tag}") for m in messages]
         task_id = str(uuid5(NAMESPACE_URL, f"{consumer.name} {' '.join(event_ids)}"))
@@ -123,7 +147,12 @@ class Run:
 
 
 def failed_before(message: Any) -> bool:
-    """Whether an attempt at it has failed: it comes from a delay queue, whose messages say since when."""
+    """Whether a run of it has failed: it is a retry, or nothing could be noted of the last run here."""
+    return _is_retry(message) or "kept_since" in message.delivery_info
+
+
+def _is_retry(message: Any) -> bool:
+    """A retry says when its first attempt failed."""
     return "x-first-failed-at" in (message.headers or {})
 
 

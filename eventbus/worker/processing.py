@@ -1,19 +1,18 @@
 """What a pool process does with the deliveries it is handed: decode, handle, and see to it that each is settled.
 
 When a run returns, or raises Postponed or DeadLettered, every delivery in it may be acknowledged: its effects are
-committed, or the broker has confirmed that it waits in a delay or dead-letter queue. After anything else nothing may be
+committed, its retry is a row, or the broker has confirmed that it is in a queue. After anything else nothing may be
 acknowledged.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from functools import cache
 from time import sleep
 from typing import Any, NoReturn
 
 import structlog
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 from structlog.contextvars import bound_contextvars
 
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
@@ -24,7 +23,9 @@ from eventbus.contracts.event import Event
 from eventbus.db.clock import database_time
 from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError, InvalidEvent, Reason, RetryAfter
+from eventbus.failpoints import failpoint
 from eventbus.recording.context import handling
+from eventbus.retries import writing
 from eventbus.worker import inbox, lock_waits
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import (
@@ -44,6 +45,8 @@ from eventbus.worker.ordering import BlockedByEarlier
 
 log = structlog.get_logger(__name__)
 
+#: What keeps a failure from being noted.
+UNSETTLING: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 MOMENTARY_RUNS = 3
 SEND_TRIES = 5
 
@@ -52,8 +55,8 @@ class BatchFailed(EventbusError):
     """Something in a batch failed and nothing of it was done: its deliveries have to run one by one."""
 
 
-class Settled(EventbusError):
-    """The delivery failed, and the broker has confirmed where it is now.
+class Failed(EventbusError):
+    """The delivery failed.
 
     Made of what went wrong, as text, and of whether that may lie at something the handler needs, not at the event.
     """
@@ -66,12 +69,20 @@ class Settled(EventbusError):
         return str(self.args[0])
 
 
+class Settled(Failed):
+    """It is noted where it goes on: the delivery may be acknowledged."""
+
+
 class Postponed(Settled):
-    """It waits in a delay queue."""
+    """It comes again later."""
 
 
 class DeadLettered(Settled):
     """It is given up and in the dead-letter queue."""
+
+
+class Unsettled(Failed):
+    """Nothing is noted of it, for want of the database or of the broker: keep the delivery, and run it again."""
 
 
 def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
@@ -109,7 +120,7 @@ def _batch_ids(consumer: Consumer, arrivals: Sequence[Arrival]) -> dict[str, Any
 def run_one(consumer: Consumer, delivery: Delivery) -> int:
     """Handle one delivery; returns 1 if it was new, 0 for a duplicate.
 
-    Raises Postponed or DeadLettered when the delivery is settled that way, and a broker error when it could not be.
+    Raises Postponed or DeadLettered when the delivery is settled that way, and Unsettled when it could not be.
     """
     event: Event | None = None
     try:
@@ -128,14 +139,17 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
 
 
 def put_back(consumer: Consumer, deliveries: Sequence[Delivery]) -> NoReturn:
-    """Send what was not begun to the end of its queue, over a short delay, with no attempt used.
+    """Send what waits in the worker for long to the end of its queue, with no attempt used.
 
-    Raises Postponed; a broker error or RuntimeError when the broker did not take all of it.
+    Raises Postponed; Unsettled when the broker did not take all of it.
     """
-    if not _send(*(put_back_message(consumer, delivery) for delivery in deliveries)):
-        raise RuntimeError("The delay queues do not take all: run `manage.py declare_topology`.")
-    log.warning("breaker.put_back", consumer=consumer.name, events=len(deliveries))
-    raise Postponed("the breaker is open", may_be_outage=False)
+    try:
+        if not _send(*(put_back_message(consumer, delivery) for delivery in deliveries)):
+            raise Unsettled(f"The queue {consumer.name} does not take all that is put back.", may_be_outage=False)
+    except SEND_ERRORS as error:
+        raise Unsettled(f"{type(error).__name__}: {error}", may_be_outage=False) from error
+    log.warning("events.put_back", consumer=consumer.name, events=len(deliveries))
+    raise Postponed("it waited in the worker for long", may_be_outage=False)
 
 
 def _log_ids(consumer: Consumer, event: Event | None) -> AbstractContextManager[None]:
@@ -170,20 +184,44 @@ def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
 
 
 def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> NoReturn:
+    """Note where a delivery that failed goes on. Raises what has become of it: a Failed."""
+    cause = f"{type(error).__name__}: {error}"
+    if is_outage(error):
+        log.warning("event.kept", error=cause)
+        raise Unsettled(cause, may_be_outage=True) from error
+    try:
+        _settle(consumer, delivery, event, error, cause)
+    except DataError:
+        raise  # Kept, it would be refused for ever. So the broker counts its deliveries, and gives it up at its limit.
+    except UNSETTLING as other:
+        why = f"{type(other).__name__}: {other}"
+        log.warning("event.kept", error=cause, not_noted=why)
+        raise Unsettled(f"{cause} (and {why})", may_be_outage=not isinstance(other, SEND_ERRORS)) from other
+
+
+def _settle(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception, cause: str) -> NoReturn:
     now = database_time()
     what = decide(consumer, error, delivery, now)
-    if isinstance(what, GiveUp):
-        what = _note_dead(consumer, delivery, event, error, what, now)
-    cause = f"{type(error).__name__}: {error}"
     may_be_outage = _may_be_outage(what, error)
-    if isinstance(what, GiveUp) and _send(dead_message(consumer, delivery, what, error, now)):
-        log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
-        raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
-    # A dead-letter queue that is missing or full keeps its messages waiting; it does not lose them.
-    again = what if isinstance(what, RetryLater) else RetryLater(1, delivery.attempt)
-    if not _send(retry_message(consumer, delivery, again, error, now)):
-        raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
-    log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
+    connection.close_if_unusable_or_obsolete()
+    if isinstance(what, GiveUp):
+        _note_dead(consumer, delivery, event, error)
+        if _send(dead_message(consumer, delivery, what, error, now)):
+            log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
+            raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
+        # The dead-letter queue is missing or full.
+        what = RetryLater(1, delivery.attempt)
+    writing.write(
+        retry_message(consumer, delivery, what, error, now),
+        after=what.delay,
+        attempt=what.attempt,
+        first_failed_at=delivery.first_failed_at(now),
+        error=cause,
+        event_id=event.envelope.event_id if event is not None else delivery.message_id,
+        envelope=event.envelope if event is not None else None,
+    )
+    failpoint("consumer.after_retry")
+    log.warning("event.postponed", delay_seconds=what.delay, attempt=delivery.attempt, error=cause)
     raise Postponed(cause, may_be_outage) from error
 
 
@@ -195,29 +233,26 @@ def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
     return isinstance(what, RetryLater) or what.reason in (Reason.EXHAUSTED, Reason.EXPIRED)
 
 
-def _note_dead(
-    consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception, dead: GiveUp, now: datetime
-) -> RetryLater | GiveUp:
+def _note_dead(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> None:
     """Note it in the inbox before the message goes, so that a replay that overtakes us finds a row to claim.
 
-    What could not be read as an event has no row there.
+    What could not be read as an event has no row there. Raises DatabaseError where the database is away.
     """
     event_id = event.envelope.event_id if event is not None else None
     if isinstance(error, PoisonMessage):
         event_id = delivery.message_id
     if event_id is None:
-        return dead
-    connection.close_if_unusable_or_obsolete()
+        return
     try:
         inbox.mark_dead(consumer, event_id, delivery.attempt)
-    except DatabaseError as outage:
-        return decide(consumer, outage, delivery, now) if is_outage(outage) else dead
-    return dead
+    except DatabaseError as refusal:
+        if is_outage(refusal):
+            raise
 
 
 @cache
 def _publisher() -> ConfirmingPublisher:
-    """This process's own connection for what it postpones and dead-letters."""
+    """This process's own connection for what it dead-letters and puts back."""
     return ConfirmingPublisher(bus_settings.BROKER_URL, confirm_timeout=10)
 
 

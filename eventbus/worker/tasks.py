@@ -43,6 +43,8 @@ def make_task(consumer: Consumer) -> Any:
                 new = processing.run_one(consumer, deliveries[0])
         except processing.BatchFailed as error:
             raise Reject(str(error), requeue=True) from error
+        except processing.Unsettled as unsettled:
+            raise Reject(unsettled, requeue=True) from unsettled
         except processing.Postponed as postponed:
             # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
             raise Retry(str(postponed), exc=postponed) from postponed

@@ -1,9 +1,7 @@
-from typing import Any
-
 import pytest
 
 from eventbus.broker import topology
-from eventbus.declaration import CONSUMERS, LADDER
+from eventbus.declaration import CONSUMERS
 from tests.support.bus import LiveBus
 from tests.testapp import consumers  # noqa: F401  declares what the processes declare
 
@@ -46,21 +44,6 @@ def test_the_exchange_keeps_what_nobody_listens_to(live_bus: LiveBus) -> None:
     assert exchanges["orders"]["durable"] is True
     assert exchanges["orders"]["arguments"] == {"alternate-exchange": "orders.unrouted"}
     assert exchanges["orders.dead"]["type"] == "direct"
-
-
-def test_a_delay_leads_back_to_the_queue_that_the_message_names(live_bus: LiveBus) -> None:
-    arguments: dict[str, dict[str, Any]] = {
-        queue["name"]: queue["arguments"] for queue in live_bus.management("queues")
-    }
-    for seconds in LADDER:
-        for jitter in topology.JITTER:
-            delay = arguments[topology.wait_exchange(seconds, jitter)]
-            assert delay["x-message-ttl"] == seconds * jitter * 1000
-            # No dead-letter routing key: the message keeps its own, which is the queue it goes back to.
-            assert delay["x-dead-letter-exchange"] == ""
-            assert "x-dead-letter-routing-key" not in delay
-            assert delay["x-dead-letter-strategy"] == "at-least-once"
-            assert delay["x-overflow"] == "reject-publish"
 
 
 def test_declaring_again_changes_nothing(live_bus: LiveBus) -> None:

@@ -13,9 +13,9 @@ from django.core.checks.registry import registry
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from eventbus.broker import topology
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
 from eventbus.relay import claims, relay
+from eventbus.retries import sending
 from eventbus.worker import celery_settings, inbox
 
 Breakage = Callable[[], None]
@@ -138,11 +138,22 @@ def go_on_after_an_error() -> None:
     relay.Relay._declare_topology = declare_once  # type: ignore[method-assign]
 
 
-@breakage("at-most-once-dead-lettering")
-def dead_letter_once() -> None:
-    """RabbitMQ's default: a message that expires is dropped if its target is not there."""
-    for name in ("wait_queue", "consumer_queue"):
-        setattr(topology, name, _without_strategy(getattr(topology, name)))
+@breakage("unconfirmed-retries")
+def forget_retries_when_sent() -> None:
+    """A retry whose bytes are written to the socket is done with."""
+
+    class Hopeful(ConfirmingPublisher):
+        def send(self, window: Sequence[Outgoing]) -> set[int]:
+            _publish(self._open_channel(), window)
+            return set(range(len(window)))
+
+    stock_init = sending.RetrySender.__init__
+
+    def init(self: sending.RetrySender, publisher: ConfirmingPublisher) -> None:
+        # On a connection of its own: the relay counts what goes over its.
+        stock_init(self, Hopeful(publisher.url))
+
+    sending.RetrySender.__init__ = init  # type: ignore[method-assign]
 
 
 @breakage("unlocked-stock")
@@ -190,15 +201,6 @@ def _changed(statement: str, part: str, by: str) -> str:
 
 def _replace_relay(reader: type[relay.Relay]) -> None:
     relay.Relay = reader  # type: ignore[misc]
-
-
-def _without_strategy(make: Callable[..., topology.Queue]) -> Callable[..., topology.Queue]:
-    def made(*arguments: Any) -> topology.Queue:
-        queue = make(*arguments)
-        del queue.arguments["x-dead-letter-strategy"]
-        return queue
-
-    return made
 
 
 def _publish(channel: Any, window: Sequence[Outgoing]) -> None:

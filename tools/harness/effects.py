@@ -85,6 +85,7 @@ HAVING count(rows.event_id) <> CASE WHEN coalesce(p.outcome = 'done', false) OR 
 # One statement, as an event goes from the one to the other meanwhile.
 UNSETTLED = f"""
 (SELECT 'outbox', aggregate_id, event_id FROM outbox LIMIT 5)
+UNION ALL (SELECT consumer, aggregate_id, event_id FROM waiting_retry LIMIT 5)
 UNION ALL (SELECT m.consumer, m.type, m.id FROM ({deliveries.MISSING}) AS m)
 """
 # Whatever goes on: an event recorded, an event handled, a mail on its way.

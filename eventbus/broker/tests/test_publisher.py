@@ -26,6 +26,25 @@ class HungConnection:
         self.was_cut = True
 
 
+class ReturningChannel:
+    """Of a broker without the queue: what comes is returned, then confirmed."""
+
+    def __init__(self, publisher: ConfirmingPublisher) -> None:
+        self.publisher, self.published = publisher, 0
+
+    def basic_publish(self, message: Any, exchange: str, routing_key: str, *, mandatory: bool) -> None:
+        self.published += 1
+        self.publisher._on_return(Exception(), exchange, routing_key, message)
+        self.publisher._on_ack(self.published, multiple=False)
+
+
+def test_of_two_copies_of_an_event_for_a_missing_queue_neither_has_arrived() -> None:
+    publisher = ConfirmingPublisher("amqp://")
+    publisher._connection, publisher._channel = HungConnection(), ReturningChannel(publisher)
+    twice = [Outgoing("", "parcel.track", b"{}", {"message_id": "1"})] * 2
+    assert publisher.send(twice) == set()
+
+
 def test_a_time_out_cuts_the_connection_without_a_goodbye() -> None:
     """A broker that hangs would not answer one, and the relay would wait for it half a minute more."""
     publisher = ConfirmingPublisher("amqp://", confirm_timeout=0.01)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventbus.broker.publisher import Outgoing, Unconfirmed
+from eventbus.db.crypto import decrypt
 from eventbus.dead_letters import replays
-from eventbus.dead_letters.crypto import decrypt
 from eventbus.dead_letters.message import read_message
 from eventbus.dead_letters.models import DeadLetter, DeadLetterReplay, DeadLetterReplayItem
 from eventbus.dead_letters.replay_driver import (

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from eventbus.archive.models import ArchivedEvent
 from eventbus.contracts.codec import decode, encode_envelope
+from eventbus.db.crypto import decrypt, encrypt
 from eventbus.dead_letters import queries, services
-from eventbus.dead_letters.crypto import decrypt, encrypt
 from eventbus.dead_letters.dry_run import DryRunRefused, dry_run
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, DeadLetterReplayItem
 from eventbus.dead_letters.retention import drop, dropped_soon, prune

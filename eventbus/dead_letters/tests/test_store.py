@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventbus.contracts.codec import decode
-from eventbus.dead_letters.crypto import UnreadablePayload, decrypt, derive
+from eventbus.db.crypto import UnreadablePayload, decrypt, derive
 from eventbus.dead_letters.message import read_message
 from eventbus.dead_letters.models import DeadLetter, DeadLetterGroup, DeadLetterHour
 from eventbus.dead_letters.store import ingest

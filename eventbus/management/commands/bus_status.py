@@ -49,11 +49,12 @@ class Command(BusCommand):
 
 def print_status(status: BusStatus) -> None:
     """The status as a table for a terminal."""
-    table = Table("consumer", "waiting", "workers", "dead letters", title=None)
+    table = Table("consumer", "waiting", "retries", "workers", "dead letters", title=None)
     for queue in status.queues:
-        table.add_row(
-            queue.name, "no queue" if queue.ready is None else str(queue.ready), str(queue.consumers), str(queue.dead)
-        )
+        ready = "no queue" if queue.ready is None else str(queue.ready)
+        table.add_row(queue.name, ready, retries(status, queue.name), str(queue.consumers), str(queue.dead))
+    for name in sorted(status.retries.keys() - {queue.name for queue in status.queues}):
+        table.add_row(f"{name} (gone)", "?", retries(status, name), "?", "?")
     console = Console()
     console.print(table)
     signs = Table("process", "alive", "last sign of life", "version")
@@ -67,3 +68,12 @@ def print_status(status: BusStatus) -> None:
     console.print(
         f"outbox: {status.outbox} events{blocked}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
     )
+
+
+def retries(status: BusStatus, name: str) -> str:
+    """How many retries of the consumer wait, and when the next one is due."""
+    found = status.retries.get(name)
+    if found is None:
+        return "0"
+    due = f"next in {found.next_seconds:.0f} s" if found.next_seconds > 0 else f"due for {-found.next_seconds:.0f} s"
+    return f"{found.waiting}, {due}" + (f", {found.refused} refused by its queue" if found.refused else "")

@@ -61,7 +61,7 @@ class Command(BusCommand):
 
 def print_balance(balance: dict[str, dict[str, int]]) -> None:
     """The delivery audit as a table for a terminal: a row per consumer."""
-    outcomes = ["done", "waiting", "dead", "discarded", "outbox", "replaying", "missing"]
+    outcomes = ["done", "waiting", "dead", "discarded", "outbox", "retrying", "replaying", "missing"]
     table = Table(Column("consumer", overflow="fold"), *outcomes)
     for consumer, counts in sorted(balance.items()):
         table.add_row(consumer, *(str(counts.get(outcome, 0) or "") for outcome in outcomes))

@@ -10,7 +10,9 @@ from eventbus.broker.publisher import Outgoing
 from eventbus.monitoring import deliveries
 from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
+from eventbus.retries.models import WaitingRetry
 from eventbus.subscriptions.models import Subscription
+from eventbus.tests.builders import waiting_retry
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker import inbox
 
@@ -51,6 +53,19 @@ def test_what_is_done_or_dead_is_not_missing() -> None:
     inbox.mark_dead(track, dead.id, 4)
     assert deliveries.missing(limit=10) == []
     assert deliveries.balance() == {track.name: {"done": 1, "dead": 1}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_waits_for_its_next_attempt_is_not_missing() -> None:
+    Subscription.objects.create(consumer=track.name, routing_key=ParcelSent.routing_key())
+    event = sent("p1")
+    drain_outbox()
+    retry = waiting_retry()
+    WaitingRetry.objects.update(event_id=event.id)
+    assert deliveries.missing(limit=10) == []
+    assert deliveries.balance() == {track.name: {"retrying": 1}}
+    retry.delete()
+    assert deliveries.balance() == {track.name: {"missing": 1}}
 
 
 @pytest.mark.django_db(transaction=True)

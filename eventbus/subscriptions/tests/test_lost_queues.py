@@ -6,7 +6,6 @@ from uuid import UUID
 import pytest
 
 from eventbus.broker import topology
-from eventbus.declaration import CONSUMERS
 from eventbus.ids import first_id_at
 from eventbus.relay.lost_queues import consumers_that_lost
 from eventbus.replays.models import ArchiveReplay, RunState
@@ -22,10 +21,6 @@ pytestmark = pytest.mark.django_db
 def test_only_who_listened_to_the_queue_has_lost_something() -> None:
     assert consumers_that_lost([topology.consumer_queue(track), topology.dead_queue(track)]) == [track.name]
     assert consumers_that_lost([topology.dead_queue(track)]) == []
-
-
-def test_a_delay_queue_held_retries_of_anybody() -> None:
-    assert consumers_that_lost([topology.wait_queue(1, 1.0)]) == list(CONSUMERS)
 
 
 def test_what_is_not_handled_since_the_watermark_is_sent_again() -> None:

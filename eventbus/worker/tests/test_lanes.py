@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from eventbus.tests.builders import declare
-from eventbus.worker.lanes import Lane, as_delivery, pool_size, slots
+from eventbus.worker import circuit_breaker
+from eventbus.worker.circuit_breaker import PROBES
+from eventbus.worker.lanes import KEEP, KEEP_LATER, LATER, Lane, as_delivery, pool_size, slots
 
 
 def message(*, redelivered: bool = False, **headers: Any) -> Any:
@@ -66,6 +68,44 @@ def test_a_probe_is_the_newest_that_has_not_failed_then_the_oldest_then_what_has
         probes.append(probe)
     assert probes == [newest, split, waited, killer, failed]
     assert not troubled.has_only_failed
+
+
+def test_what_nothing_could_be_noted_of_is_kept_and_comes_back_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off, waits = lane(), message()
+    waits.delivery_info["queue"] = "parcel.fast"
+    assert cut_off.keep(waits) == KEEP
+    assert cut_off.take() == []
+    assert cut_off.bring_back(waits)
+    assert cut_off.take() == [waits]
+
+    waits.delivery_info["kept_since"] -= LATER
+    assert cut_off.keep(waits) == KEEP_LATER
+    monkeypatch.setattr(circuit_breaker, "PUT_BACK_AFTER", LATER)
+    assert not cut_off.bring_back(waits), "it goes back to the broker"
+    assert cut_off.take() == []
+    # Where the broker refuses it, it runs first, and only then is it put back again.
+    cut_off.keep(waits)
+    assert cut_off.bring_back(waits)
+
+
+def test_what_is_put_back_with_all_that_waits_is_not_brought_back() -> None:
+    stopped, kept, waiting = lane(), message(), message()
+    stopped.waiting.append(waiting)
+    stopped.keep(kept)
+    assert stopped.empty() == [waiting, kept]
+    assert stopped.bring_back(kept)
+    assert stopped.take() == []
+
+
+def test_a_probe_is_another_than_what_is_kept_and_that_costs_it_no_attempt() -> None:
+    troubled, kept, fresh = lane(), message(), message()
+    troubled.waiting.append(fresh)
+    troubled.keep(kept)
+    troubled.bring_back(kept)
+    troubled.breaker.probes = PROBES
+    assert troubled.take() == [fresh]
+    assert not troubled.has_only_failed, "so the next probe comes soon"
+    assert troubled.take() == [kept]
 
 
 def test_a_batch_never_shrinks_to_nothing() -> None:
