@@ -8,11 +8,11 @@ from django.db import transaction
 
 from eventbus import publish
 from tests.support import effects
-from tests.support.broker_trouble import memory_alarm
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
 from tests.support.stock import receive
 from tests.testapp.events import ProbeSent
+from tools.harness.broker_trouble import memory_alarm
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop
 

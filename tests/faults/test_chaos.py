@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from script._lib.local import ROOT
-from tools.chaos.customers import wishes
-from tools.chaos.faults import plan
 from tools.chaos.trials import TRIALS
 
 pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
@@ -28,11 +26,6 @@ def run_chaos(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
         check=False,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
-
-
-def test_the_same_seed_is_the_same_run() -> None:
-    assert plan(SEED, 3) == plan(SEED, 3) != plan(SEED + 1, 3)
-    assert wishes(SEED, 100) == wishes(SEED, 100) != wishes(SEED + 1, 100)
 
 
 def test_three_minutes_of_faults_lose_nothing_and_double_nothing() -> None:

@@ -7,9 +7,9 @@ import pytest
 from django.db import transaction
 
 from eventbus import publish
-from tests.support.broker_trouble import length_limit
 from tests.support.bus import LiveBus
 from tests.testapp.events import ProbeSent, TroubleAsked
+from tools.harness.broker_trouble import length_limit
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
 

@@ -13,10 +13,10 @@ from django.db import connection, transaction
 from eventbus import publish
 from script._lib.local import ROOT
 from tests.support import effects
-from tests.support.broker_trouble import memory_alarm
 from tests.support.bus import LiveBus
 from tests.support.stock import receive
 from tests.testapp.events import ProbeSent
+from tools.harness.broker_trouble import memory_alarm
 from tools.harness.effects import miscounted
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop

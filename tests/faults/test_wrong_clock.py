@@ -1,7 +1,6 @@
 """A machine whose clock is wrong: what several processes compare goes by the database's."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -14,10 +13,9 @@ from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
 from tests.support.stock import receive
+from tools.harness.clock import LIBRARY, wrong_by
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop
-
-LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 pytestmark = [
     pytest.mark.live,
@@ -32,7 +30,7 @@ def test_nobody_suffers_from_a_clock_that_is_an_hour_off(
     live_bus: LiveBus, shop: Shop, mail_sink: MailSink, where: str, clock: str
 ) -> None:
     live_bus.ensure(*PIPELINE)
-    live_bus.restart(where, LD_PRELOAD=str(LIBRARY), FAKETIME=clock, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    live_bus.restart(where, **wrong_by(clock))
     try:
         product = receive(100)
         orders = shop.place_all([shop.order(product, quantity=1) for _ in range(20)])

@@ -7,8 +7,11 @@ from types import FrameType
 
 import httpx
 
-from tools.chaos import faults, run, trials
+from tools.chaos import run, trials
 from tools.chaos.baseline import PlainStage, baseline
+from tools.chaos.faults import left_out
+from tools.chaos.kinds import KINDS
+from tools.chaos.plan import plan
 from tools.chaos.stage import Stage
 
 
@@ -24,11 +27,13 @@ def main() -> int:
     if arguments.breakage:
         return trials.main(arguments.breakage, control=arguments.control, as_json=arguments.json, say=say)
     kind, play = (PlainStage, baseline) if arguments.baseline else (Stage, run.chaos)
+    minutes, seed = arguments.minutes, arguments.seed
     with kind() as stage:
-        verdict = play(stage, minutes=arguments.minutes, orders=arguments.orders, seed=arguments.seed, say=say)
-    run.report(verdict, say=say, left_out=faults.LEFT_OUT)
+        faults = plan(seed, minutes, arguments.faults)
+        verdict = play(stage, faults, minutes=minutes, orders=arguments.orders, seed=seed, say=say)
+    run.report(verdict, say=say, left_out=left_out())
     if arguments.json:
-        print(run.details(verdict, seed=arguments.seed, left_out=faults.LEFT_OUT))
+        print(run.details(verdict, seed=seed, left_out=left_out()))
     print(verdict.line(), flush=True)
     return 0 if verdict.is_clean else 1
 
@@ -42,15 +47,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30, help="how long orders and faults come (%(default)s)")
     parser.add_argument("--orders", type=int, default=10_000, help="how many orders (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="what the orders and the faults follow from (%(default)s)")
+    parser.add_argument(
+        "--faults", metavar="NAME,…", type=actions, default=(), help=f"only these kinds: {', '.join(KINDS)}"
+    )
     parser.add_argument("--json", action="store_true", help="only JSON on standard output; progress goes to the other")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--baseline", action="store_true", help="the same on plain Celery with .delay() after the commit")
-    kind.add_argument("--breakage", metavar="NAME", help="build the product wrong and aim at it; `all` for the eight")
+    kind.add_argument("--breakage", metavar="NAME", help="build the product wrong and aim at it; `all` for all")
     parser.add_argument("--control", action="store_true", help="with --breakage: the same aim at the product as it is")
     arguments = parser.parse_args()
     if not 0 < arguments.minutes <= 24 * 60 or not 0 < arguments.orders <= 1_000_000:
         parser.error("--minutes is above 0 and at most 1440, --orders from 1 to 1000000.")
     return arguments
+
+
+def actions(text: str) -> list[str]:
+    """The names of kinds of faults. Raises ArgumentTypeError."""
+    names = [name.strip() for name in text.split(",")]
+    if unknown := set(names) - set(KINDS):
+        raise argparse.ArgumentTypeError(f"no such fault: {', '.join(sorted(unknown))}")
+    return names
 
 
 def stop(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from tools.chaos.customers import HOT, wishes
-from tools.chaos.run import DRAIN, Say, set_up, spans, storm
+from tools.chaos.kinds import Fault, Scene
+from tools.chaos.run import DRAIN, Say, set_up, storm, tell_answers
 from tools.chaos.stage import WEB, Stage
 from tools.harness import effects
 from tools.harness.effects import Checker, Verdict
@@ -29,18 +30,18 @@ class PlainStage(Stage):
         return {WEB: super().commands()[WEB], **workers}
 
 
-def baseline(stage: Stage, *, minutes: float, orders: int, seed: int, say: Say) -> Verdict:
-    """Run it. The stage is open. Faults on processes that it does not have find nothing to hit."""
+def baseline(stage: Stage, faults: list[Fault], *, minutes: float, orders: int, seed: int, say: Say) -> Verdict:
+    """Run it. The stage is open. Faults on what it does not have find nothing to hit."""
     made = wishes(seed, orders)
-    say(f"Plain Celery: {orders} orders and a fault every 3 s, for {minutes:g} minutes, seed {seed}. Preparing.")
+    say(f"Plain Celery: {orders} orders and {len(faults)} faults in {minutes:g} minutes, seed {seed}. Preparing.")
     set_up(stage, made, (WEB, *WORKERS))
-    shop = stage.shop()
-    injector = storm(stage, shop, made, minutes=minutes, seed=seed, say=say)
+    scene = Scene(stage, stage.shop())
+    injector = storm(scene, made, faults, minutes=minutes, say=say)
     drained = effects.settle(stage.lab, DRAIN, quiet=QUIET, unsettled=unfinished)
-    evidence = effects.gather(stage.lab, shop, kept_mails(), None)
-    verdict = Checker(shop, evidence, full=False, contested=(HOT,)).check(spans(injector.struck))
+    evidence = effects.gather(stage.lab, scene.shop, kept_mails(), None)
+    verdict = Checker(scene.shop, evidence, full=False, contested=(HOT,)).check(injector.troubles())
     verdict.drained_after = drained
-    say(f"answers: {dict(shop.statuses)}, none: {dict(shop.failures)}; faults without a target: {injector.missed}")
+    tell_answers(scene, injector, say)
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""Eight ways to build the pipeline wrong, each a patch at the start of a process. The checker must see every one.
+"""Eleven ways to build the pipeline wrong, each a patch at the start of a process. The checker must see every one.
 
 Only `tools.chaos.settings` brings them in; anywhere else the module refuses.
 """
@@ -16,7 +16,9 @@ from django.db import connection, transaction
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
 from eventbus.relay import claims, relay
 from eventbus.retries import sending
-from eventbus.worker import celery_settings, inbox
+from eventbus.worker import celery_settings, inbox, processing
+from eventbus.worker.circuit_breaker import CircuitBreaker
+from eventbus.worker.lanes import Lane
 
 Breakage = Callable[[], None]
 BREAKAGES: dict[str, Breakage] = {}
@@ -190,6 +192,36 @@ def send_then_commit() -> None:
     from notifications import services
 
     services._hand_over = transaction.atomic(services._hand_over)
+
+
+@breakage("poison-opens-the-breaker")
+def blame_everything_else() -> None:
+    """An error of the event counts as an outage, and after a while whatever stands first is tried: more of the same."""
+    processing._may_be_outage = lambda what, error: True
+    CircuitBreaker.pause = property(lambda self: 30.0)  # type: ignore[assignment, method-assign]
+    Lane._probe = lambda self: (self.alone or self.waiting).popleft()  # type: ignore[method-assign]
+
+
+@breakage("deadline-by-the-clock")
+def count_every_second() -> None:
+    """An order is overdue by its age alone, also where nobody could have answered it."""
+    from orders import queries
+
+    queries.under_way = lambda *_, **__: set()  # type: ignore[attr-defined]
+
+
+@breakage("no-mail-for-a-cancelled-order")
+def leave_cancellations_out() -> None:
+    """Nobody thought of the customer whose order is called off."""
+    from notifications import services
+    from notifications.models import Kind
+
+    queue_mails = services.queue_mails
+
+    def queue_others(rendered: Any) -> None:
+        queue_mails([(mail, event) for mail, event in rendered if mail.kind != Kind.CANCELLATION])
+
+    services.queue_mails = queue_others
 
 
 def _changed(statement: str, part: str, by: str) -> str:

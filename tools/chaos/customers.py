@@ -1,7 +1,7 @@
 """The customers: seeded orders of several kinds, each asked for until it has a definite answer."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 from time import monotonic
@@ -13,12 +13,23 @@ PLENTY = tuple(f"plenty-{number}" for number in range(6))
 SCARCE, HOT, UNKNOWN = "scarce", "hot", "nowhere"
 #: How often each kind comes, in percent, and how it may end.
 KINDS = {
-    "plain": (55, ["CONFIRMED"]),
+    "plain": (43, ["CONFIRMED"]),
+    "odd": (5, ["CONFIRMED"]),
     "lines": (15, ["CONFIRMED"]),
     "short": (10, ["REJECTED"]),
     "unknown": (5, ["REJECTED"]),
     "hot": (15, ["CONFIRMED", "REJECTED"]),
+    "regretted": (7, ["CONFIRMED", "CANCELLED"]),
 }
+#: What a product may be called, though not everything that reads it likes that.
+ODD_NAMES = (
+    'O\'Brien & Söhne <b>"x"</b>',
+    "価格 ￥ 🎁",
+    "'; DROP TABLE orders_order; --",
+    "{{ 7 * 7 }} %s {0}",
+    "back\\u0000slash",
+    "n" * 200,
+)
 
 
 def wishes(seed: int, count: int) -> list[Wish]:
@@ -27,13 +38,22 @@ def wishes(seed: int, count: int) -> list[Wish]:
     made = []
     for number in range(count):
         (kind,) = dice.choices(list(KINDS), [often for often, _ in KINDS.values()])
-        made.append(Wish(f"{kind}-{number}@shop.example", _lines(kind, dice), KINDS[kind][1]))
+        name = dice.choice(ODD_NAMES) if kind == "odd" else "A thing"
+        made.append(
+            Wish(
+                f"{kind}-{number}@shop.example",
+                _lines(kind, dice),
+                KINDS[kind][1],
+                product_name=name,
+                is_called_off=kind == "regretted",
+            )
+        )
     return made
 
 
 def _lines(kind: str, dice: random.Random) -> dict[str, int]:
     match kind:
-        case "plain":
+        case "plain" | "odd" | "regretted":
             return {dice.choice(PLENTY): dice.randint(1, 3)}
         case "lines":
             return {product: dice.randint(1, 3) for product in dice.sample(PLENTY, 3)}
@@ -69,8 +89,14 @@ class Customers:
             list(clients.map(one, range(len(made))))
 
     def _place(self, wish: Wish) -> None:
+        self._insist(lambda: self.shop.ask(wish, key=wish.email))
+        if wish.is_called_off and wish.order_id is not None:
+            self._insist(lambda: self.shop.call_off(wish))
+
+    def _insist(self, ask: Callable[[], bool]) -> None:
+        """Ask until there is a definite answer."""
         pause = 0.2
-        while not self._stopping.is_set() and not self.shop.ask(wish, key=wish.email):
+        while not self._stopping.is_set() and not ask():
             self._stopping.wait(pause)
             pause = min(pause * 2, 2.0)
 

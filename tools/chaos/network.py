@@ -1,10 +1,13 @@
-"""The network between the processes and the broker, which can be cut: a TCP proxy of its own for each process.
+"""The network between the processes and the servers, which can be cut or lose bytes: a TCP proxy of its own for each
+process and server.
 
 In a cut network nothing arrives and nobody hears of an end, as when a cable is pulled; what was sent meanwhile arrives
-when it is restored, also from those who have long given up.
+when it is restored, also from those who have long given up. One that swallows takes every byte and says so, and passes
+none on: a connection that lost some carries nothing any more, and is silent until somebody ends it.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from threading import Event as Flag
@@ -13,20 +16,39 @@ from threading import Thread
 CHUNK = 65_536
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class Link:
-    """The way of one process to the broker."""
+    """The way of one process to one server."""
 
+    host: str
+    far_port: int
     port: int = 0
-    passes: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set unless it is cut, and unless it swallows.
+    passes: asyncio.Event = field(default_factory=_set)
+    keeps: asyncio.Event = field(default_factory=_set)
+    #: What is said in the server's place to what the process says; nothing for what goes on to the server.
+    interrupt: Callable[[bytes], bytes] | None = None
+
+
+@dataclass
+class Way:
+    """A connection over a link."""
+
+    link: Link
+    is_lost: bool = False
 
 
 class Network(Thread):
-    """Links by the name of the process. Its methods are for other threads."""
+    """Links by name. Its methods are for other threads."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self) -> None:
         super().__init__(name="network", daemon=True)
-        self.host, self.port = host, port
         self.links: dict[str, Link] = {}
         self._servers: list[asyncio.Server] = []
         self._carrying: set[asyncio.Task[None]] = set()
@@ -55,9 +77,9 @@ class Network(Thread):
         self._loop.call_soon_threadsafe(self._over.set)
         self.join(10)
 
-    def link(self, name: str) -> int:
-        """The port by which this process reaches the broker."""
-        return asyncio.run_coroutine_threadsafe(self._link(name), self._loop).result(10)
+    def link(self, name: str, host: str, port: int) -> int:
+        """The port that leads to this server over the link of that name."""
+        return asyncio.run_coroutine_threadsafe(self._link(name, host, port), self._loop).result(10)
 
     def cut(self, name: str) -> None:
         self._loop.call_soon_threadsafe(self.links[name].passes.clear)
@@ -65,10 +87,20 @@ class Network(Thread):
     def restore(self, name: str) -> None:
         self._loop.call_soon_threadsafe(self.links[name].passes.set)
 
-    async def _link(self, name: str) -> int:
+    def swallow(self, name: str) -> None:
+        self._loop.call_soon_threadsafe(self.links[name].keeps.clear)
+
+    def keep(self, name: str) -> None:
+        """Swallow no more: new connections work, and the ends of old ones are heard."""
+        self._loop.call_soon_threadsafe(self.links[name].keeps.set)
+
+    def interrupt(self, name: str, by: Callable[[bytes], bytes] | None) -> None:
+        """From now on this speaks first, in the server's place; None ends that."""
+        self.links[name].interrupt = by
+
+    async def _link(self, name: str, host: str, port: int) -> int:
         if name not in self.links:
-            link = Link()
-            link.passes.set()
+            link = Link(host, port)
             server = await asyncio.start_server(lambda reader, writer: self._begin(link, reader, writer), "127.0.0.1")
             self._servers.append(server)
             link.port = server.sockets[0].getsockname()[1]
@@ -76,28 +108,38 @@ class Network(Thread):
         return self.links[name].port
 
     def _begin(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        carrying = asyncio.get_running_loop().create_task(self._carry(link, reader, writer))
+        carrying = asyncio.get_running_loop().create_task(self._carry(Way(link), reader, writer))
         self._carrying.add(carrying)
         carrying.add_done_callback(self._carrying.discard)
 
-    async def _carry(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer), suppress(asyncio.CancelledError):
-            await link.passes.wait()
+            await way.link.passes.wait()
             try:
-                far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+                far_reader, far_writer = await asyncio.open_connection(way.link.host, way.link.far_port)
             except OSError:
-                return  # there is no broker now
+                return  # there is no server now
             with closing(far_writer):
-                await asyncio.gather(_pump(link, reader, far_writer), _pump(link, far_reader, writer))
+                await asyncio.gather(_pump(way, reader, far_writer, writer), _pump(way, far_reader, writer, None))
 
 
-async def _pump(link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter | None
+) -> None:
+    """Carry one direction to its end. `back` is the other, for what the process says."""
     try:
         with suppress(OSError):  # it broke instead of ending: an end all the same
             while data := await reader.read(CHUNK):
-                await link.passes.wait()
-                writer.write(data)
-                await writer.drain()
-        await link.passes.wait()
+                await way.link.passes.wait()
+                way.is_lost = way.is_lost or not way.link.keeps.is_set()
+                if way.is_lost:
+                    continue
+                if back is not None and way.link.interrupt is not None and (said := way.link.interrupt(data)):
+                    back.write(said)
+                else:
+                    writer.write(data)
+                    await writer.drain()
+        await way.link.passes.wait()
+        await way.link.keeps.wait()
     finally:
         writer.close()

@@ -18,7 +18,7 @@ from script._lib.waiting import wait_until
 from tools.chaos.network import Network
 from tools.harness.laboratory import Laboratory
 from tools.harness.readiness import is_ready
-from tools.harness.servers import Servers, signal_if_there
+from tools.harness.servers import BROKER, MAIL, POSTGRES, Servers, signal_if_there
 from tools.harness.shop import Shop
 
 TEMPLATE = "chaos_template"
@@ -33,7 +33,11 @@ WORKERS = (
     "worker_chaos",
 )
 DEAD_LETTERS = "worker_dead_letters"
+BEAT, UPKEEP = "beat", "worker_eventbus"
+#: What orders need.
 PRODUCT = (WEB, RELAY, *WORKERS, DEAD_LETTERS)
+#: What nobody may miss for a while.
+CARETAKERS = (BEAT, UPKEEP)
 #: One queue of each worker.
 STAFFED = (
     "orders.confirm",
@@ -44,6 +48,10 @@ STAFFED = (
     "loyalty.count_points",
     "chaos.tally",
 )
+
+
+#: The variables that hold the servers' addresses.
+ADDRESSES = {POSTGRES: "DATABASE_URL", BROKER: "BROKER_URL", MAIL: "EMAIL_URL"}
 
 
 class Stage:
@@ -74,9 +82,8 @@ class Stage:
                 self.network.close()
 
     def lay_network(self) -> None:
-        """From now on each process that is started reaches the broker over a link that can be cut."""
-        address = urlsplit(self.lab.broker_url)
-        self.network = Network(str(address.hostname), int(address.port or 5672))
+        """From now on each process that is started reaches each server over a link of its own."""
+        self.network = Network()
         self.network.open()
 
     # Laboratories
@@ -124,30 +131,33 @@ class Stage:
         """Start processes, each with an empty log, and start them again whenever they end, until end()."""
         commands = self.commands()
         for name in names:
-            process = self.lab.process(name, commands[name], **self._link(name), **env)
+            process = self.lab.process(name, commands[name], **self._links(name), **env)
             process.log.write_bytes(b"")
             supervisor = Supervisor(process, say=partial(_note, process), stopping=Flag())
             self.supervisors[name] = supervisor
             supervisor.start()
 
-    def _link(self, name: str) -> dict[str, str]:
-        if self.network is None:
-            return {}
-        address = urlsplit(self.lab.broker_url)
-        login = address.netloc.rpartition("@")[0]
-        return {"BROKER_URL": address._replace(netloc=f"{login}@127.0.0.1:{self.network.link(name)}").geturl()}
+    def _links(self, name: str) -> dict[str, str]:
+        """The addresses of the servers as this process is to know them."""
+        return {
+            variable: self._over_link(self.lab.env[variable], f"{name} to {server}")
+            for server, variable in ADDRESSES.items()
+            if self.network is not None
+        }
 
-    def cut_off(self, name: str) -> bool:
-        """Cut a process off from the broker; whether it ran."""
-        if self.network is None or self.pid(name) is None:
-            return False
-        self.network.cut(name)
-        return True
+    def _over_link(self, url: str, link: str) -> str:
+        assert self.network is not None
+        address = urlsplit(url)
+        port = self.network.link(link, str(address.hostname), int(address.port or 0))
+        login, at, _ = address.netloc.rpartition("@")
+        return address._replace(netloc=f"{login}{at}127.0.0.1:{port}").geturl()
 
-    def join(self, name: str) -> None:
-        """Let it reach the broker again."""
-        if self.network is not None:
-            self.network.restore(name)
+    def restart_with(self, name: str, **env: str) -> bool:
+        """Kill a process; from now on it is started with this beside its environment. Whether it ran."""
+        if name in self.supervisors:
+            process = self.supervisors[name].process
+            process.env = {**process.env, **env}
+        return self.kill(name)
 
     def await_ready(self, *names: str, seconds: float = 90) -> None:
         """Wait until each of these does its work."""

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from time import monotonic
 
 import psycopg
 
 from script._lib.waiting import wait_until
+from tools.chaos import poison
 from tools.chaos.customers import HOT, PLENTY
 from tools.chaos.run import DRAIN, TALLY, Say
 from tools.chaos.stage import PRODUCT, RELAY, Stage
@@ -42,9 +44,19 @@ class Trial:
     def __post_init__(self) -> None:
         self.shop = self.stage.shop()
 
+    @property
+    def breakage(self) -> dict[str, str]:
+        """What builds a process wrong, as its environment."""
+        return {} if self.control else {"CHAOS_BREAKAGE": self.name}
+
     def start(self, *names: str, **env: str) -> None:
-        breakage = {} if self.control else {"CHAOS_BREAKAGE": self.name}
-        self.stage.start(*names, **breakage, **env)
+        self.stage.start(*names, **self.breakage, **env)
+
+    def run(self, *arguments: str, **env: str) -> None:
+        """Run Python to its end. Raises RuntimeError on an exit code other than 0."""
+        done = self.stage.lab.run(*arguments, **self.breakage, **env)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
 
     def start_product(self, **env: str) -> None:
         """Returns when every process works and nothing of the preparation is on its way."""
@@ -67,16 +79,18 @@ class Trial:
     def place(self, count: int, product: str = PLENTY[0]) -> None:
         self.shop.place_all([self.wish(product) for _ in range(count)])
 
-    def outbox(self) -> int:
-        ((count,),) = self.stage.lab.query("SELECT count(*) FROM outbox")
+    def count(self, query: str, *params: str) -> int:
+        ((count,),) = self.stage.lab.query(query, *params)
         return int(count)
+
+    def outbox(self) -> int:
+        return self.count("SELECT count(*) FROM outbox")
 
     def waiting_for(self, lock: str) -> int:
         """How many of the database's sessions wait for a lock of this type."""
-        ((count,),) = self.stage.lab.query(
+        return self.count(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s", lock
         )
-        return int(count)
 
     def retries(self, attempt: int) -> int:
         """How many events of the counting consumer wait for this attempt."""
@@ -206,6 +220,38 @@ def mail_before_commit(trial: Trial) -> None:
     trial.restart("worker_notifications")
 
 
+def poison_opens_the_breaker(trial: Trial) -> None:
+    """Good orders come while a consumer has more events that nobody can handle than its breaker judges by."""
+    trial.start_product()
+    poison.publish(trial.stage.lab.broker_url, "", "orders.confirm", poison.of_no_order, {})
+    wait_until(lambda: trial.count(DEAD) >= 20, 30, "the first of them to be dead letters")
+    trial.place(3)
+
+
+DEAD = "SELECT count(*) FROM processed_event WHERE outcome = 'dead'"
+
+
+def deadline_by_the_clock(trial: Trial) -> None:
+    """Nothing is published for longer than an order may wait, and somebody looks for overdue ones meanwhile."""
+    trial.start_product()
+    trial.stage.end(RELAY)
+    trial.place(3)
+    wait_until(lambda: trial.count(OLD) == 3, 30, "the orders to be overdue")
+    trial.run("manage.py", "shell", "-c", "from orders.tasks import resolve_stuck; resolve_stuck()", ORDER_DEADLINE="1")
+    trial.start(RELAY)
+
+
+OLD = "SELECT count(*) FROM orders_order WHERE created_at < now() - interval '2 seconds'"
+
+
+def no_mail_for_a_cancelled_order(trial: Trial) -> None:
+    """Two customers change their minds."""
+    trial.start_product()
+    trial.place(2)
+    for wish in trial.wishes:
+        wait_until(partial(trial.shop.call_off, wish), 30, "the order to be cancelled")
+
+
 TRIALS: dict[str, Callable[[Trial], None]] = {
     "no-deduplication": no_deduplication,
     "early-ack": early_ack,
@@ -215,6 +261,9 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
     "unconfirmed-retries": unconfirmed_retries,
     "unlocked-stock": unlocked_stock,
     "mail-before-commit": mail_before_commit,
+    "poison-opens-the-breaker": poison_opens_the_breaker,
+    "deadline-by-the-clock": deadline_by_the_clock,
+    "no-mail-for-a-cancelled-order": no_mail_for_a_cancelled_order,
 }
 
 

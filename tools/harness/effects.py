@@ -14,7 +14,7 @@ The invariants that it checks:
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import Message
@@ -52,7 +52,9 @@ MAIL_FOR = {
 
 ORDERS = """
 SELECT o.customer_email, o.id, o.status, o.updated_at,
-       coalesce(array_agg(e.type ORDER BY e.sequence) FILTER (WHERE e.type = ANY(%s)), '{}')
+       coalesce(array_agg(e.type ORDER BY e.sequence) FILTER (WHERE e.type = ANY(%s)), '{}'),
+       min(e.occurred_at) FILTER (WHERE e.type IN ('order.confirmed', 'order.rejected')),
+       coalesce(bool_or(e.type = 'order.cancelled' AND e.data->>'cancelledBy' = 'deadline'), false)
 FROM orders_order o LEFT JOIN event e ON e.aggregate_id = o.id::text
 WHERE o.channel_id = %s GROUP BY o.id ORDER BY o.id
 """
@@ -108,6 +110,46 @@ class Counting:
     dead_letters_expected: bool = False
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """A fault that struck, from one moment to another."""
+
+    what: str
+    began: float
+    until: float
+    #: Whether it took away what every order needs, so that waiting is no fault of the product's.
+    is_outage: bool = False
+    #: The products and orders of which it kept a row locked.
+    locked: Collection[str] = ()
+
+    def meets(self, began: float, until: float) -> bool:
+        return self.began < until and self.until > began
+
+
+@dataclass(frozen=True)
+class Wait:
+    """From the 201 to the order's end, in seconds, and what struck meanwhile."""
+
+    seconds: float = 0.0
+    customer: str = ""
+    during: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long orders waited from their 201 until they were confirmed or rejected, those aside that were called off.
+
+    `longest_otherwise` leaves out `behind_a_lock`, the orders of which a fault kept a row locked meanwhile, and
+    `in_an_outage`, those during which web, PostgreSQL or RabbitMQ was down. `longest_answer`: until the 201.
+    """
+
+    longest: Wait
+    longest_otherwise: Wait
+    behind_a_lock: int
+    in_an_outage: int
+    longest_answer: float
+
+
 @dataclass
 class Verdict:
     """The sum of it. An order counts once in each column that it belongs to."""
@@ -124,6 +166,8 @@ class Verdict:
     drained_after: float | None = None
     #: What is wrong, in words.
     findings: list[str] = field(default_factory=list)
+    #: How long orders waited for their end.
+    waits: Waits | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -147,6 +191,9 @@ class Order:
     status: str
     updated_at: datetime
     history: list[str]
+    #: When it was confirmed or rejected, where events tell.
+    answered_at: datetime | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -259,8 +306,8 @@ class Checker:
         self.verdict = Verdict(attempted=len(shop.log), accepted=len(shop.accepted))
         self.asked: Counter[tuple[str, str]] = Counter()
 
-    def check(self, faults: Sequence[tuple[float, float]] = ()) -> Verdict:
-        """Order by order, then product by product. Of each fault: when it struck, and until when."""
+    def check(self, faults: Sequence[Trouble] = ()) -> Verdict:
+        """Order by order, then product by product."""
         self.verdict.faults = len(faults)
         for wish in self.shop.log:
             wrong = self._check_order(wish)
@@ -272,6 +319,7 @@ class Checker:
             self.verdict.count("limbo", f"order of {email}: I1: nobody asked for it")
         self._check_stock()
         self._check_other_events()
+        self.verdict.waits = self._measure_waits(faults)
         self.verdict.findings += [f"I7: answered {answer}" for answer in self.shop.unfit]
         return self.verdict
 
@@ -297,8 +345,7 @@ class Checker:
         return wrong
 
     def _check_order_effects(self, wish: Wish, order: Order, wrong: dict[str, str]) -> None:
-        if order.status not in wish.may_end:
-            wrong["lost"] = f"I1: it is {order.status} and should be {' or '.join(wish.may_end)}"
+        self._check_end(wish, order, wrong)
         for state in HAS.values():
             wanted = wish.lines if HAS.get(order.status) == state else {}
             self.asked.update({(product, state): quantity for product, quantity in wanted.items()})
@@ -309,6 +356,16 @@ class Checker:
         if self.full and order.history not in LEGAL[order.status]:
             wrong["lost"] = f"I6: it is {order.status} after {', '.join(order.history) or 'nothing'}"
         wrong |= {each.column: str(each) for each in self.evidence.miscounted if each.aggregate_id == str(order.id)}
+
+    def _check_end(self, wish: Wish, order: Order, wrong: dict[str, str]) -> None:
+        may_end = ["CANCELLED"] if wish.is_cancelled else wish.may_end
+        if order.timed_out:
+            # Nothing is so slow here that an order could not be answered in time, once it can be answered at all.
+            wrong["lost"] = "I1: it was cancelled as timed out" + (
+                ", though its stock was there" if "CONFIRMED" in may_end and "REJECTED" not in may_end else ""
+            )
+        elif order.status not in may_end:
+            wrong["lost"] = f"I1: it is {order.status} and should be {' or '.join(may_end)}"
 
     def _check_mails(self, wish: Wish, order: Order, wrong: dict[str, str]) -> None:
         history = order.history if self.full else LEGAL[order.status][0]
@@ -321,9 +378,10 @@ class Checker:
                 wrong["lost"] = "I4: its customer got no mail"
             return
         mails = self.evidence.mails.get(order.id, [])
-        if sorted(kind for kind, *_ in mails) != sorted(due):
-            wrong["limbo"] = f"I4: it is {order.status}, and has the mails {[kind for kind, *_ in mails]}"
-            return
+        for kind in sorted({*due} - {kind for kind, *_ in mails}):
+            wrong["lost"] = f"I4: it is {order.status}, and nobody wrote its {kind}"
+        for kind in sorted({kind for kind, *_ in mails} - {*due}):
+            wrong["limbo"] = f"I4: it is {order.status}, and has a mail that is none of its own: {kind}"
         for kind, state, _ in mails:
             if state in ("QUEUED", "SENDING"):
                 wrong["limbo"] = f"I4: its {kind} is {state} for ever"
@@ -358,9 +416,36 @@ class Checker:
             if each.aggregate_id not in ours:
                 self.verdict.count(each.column, str(each))
 
-    def _crossed(self, wish: Wish, faults: Sequence[tuple[float, float]]) -> bool:
+    def _crossed(self, wish: Wish, faults: Sequence[Trouble]) -> bool:
         """Whether a fault struck while the order was on its way, or its customer had to ask again."""
         assert wish.order_id is not None
         ends = [sent.timestamp() for *_, sent in self.evidence.mails.get(wish.order_id, []) if sent]
         ends += [order.updated_at.timestamp() for order in self.evidence.orders[wish.email]]
-        return wish.tries > 1 or any(began < max(ends) and until > wish.asked_at for began, until in faults)
+        return wish.tries > 1 or any(fault.meets(wish.asked_at, max(ends)) for fault in faults)
+
+    def _measure_waits(self, faults: Sequence[Trouble]) -> Waits:
+        longest, otherwise, excused = Wait(), Wait(), Counter[str]()
+        for wish, order in self._answered():
+            until = (order.answered_at or order.updated_at).timestamp()
+            met = [fault for fault in faults if fault.meets(wish.accepted_at, until)]
+            # Its first 201 may have been lost: then its customer was told of it after its end.
+            wait = Wait(round(max(0.0, until - wish.accepted_at), 1), wish.email, [fault.what for fault in met])
+            longest = max(longest, wait, key=_seconds)
+            if any({*wish.lines, str(order.id)} & {*fault.locked} for fault in met):
+                excused["lock"] += 1
+            elif any(fault.is_outage for fault in met):
+                excused["outage"] += 1
+            else:
+                otherwise = max(otherwise, wait, key=_seconds)
+        answers = [wish.accepted_at - wish.asked_at for wish in self.shop.accepted.values()]
+        return Waits(longest, otherwise, excused["lock"], excused["outage"], round(max(answers, default=0.0), 1))
+
+    def _answered(self) -> Iterator[tuple[Wish, Order]]:
+        for wish in self.shop.accepted.values():
+            for order in self.evidence.orders.get(wish.email, []):
+                if order.id == wish.order_id and order.status in LEGAL and not wish.is_called_off:
+                    yield wish, order
+
+
+def _seconds(wait: Wait) -> float:
+    return wait.seconds

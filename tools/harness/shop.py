@@ -29,7 +29,12 @@ class Wish:
     lines: dict[str, int]
     #: The statuses in which it may end.
     may_end: Collection[str] = FINAL
+    product_name: str = "A thing"
+    #: Whether its customer changes their mind, and whether they were told that it is cancelled.
+    is_called_off: bool = False
+    is_cancelled: bool = False
     asked_at: float = 0.0
+    accepted_at: float = 0.0
     tries: int = 0
     order_id: UUID | None = None
     refusal: str = ""
@@ -42,7 +47,7 @@ class Wish:
     def body(self) -> dict[str, Any]:
         """What is sent."""
         items = [
-            {"productId": product, "productName": "A thing", "quantity": quantity, "unitPrice": float(PRICE)}
+            {"productId": product, "productName": self.product_name, "quantity": quantity, "unitPrice": float(PRICE)}
             for product, quantity in self.lines.items()
         ]
         return {
@@ -103,26 +108,30 @@ class Shop:
                 self.log.append(wish)
                 wish.asked_at = time()
             wish.tries += 1
+        answer = self._send("/orders", json=wish.body, headers=headers)
+        if answer.status_code == 201:
+            wish.order_id = UUID(answer.json()["orderId"])
+            wish.accepted_at = wish.accepted_at or time()
+        elif answer.status_code not in (409, 429) and answer.status_code < 500:
+            wish.refusal = _said(answer)
+        return answer
+
+    def offer(self, body: bytes, **headers: str) -> int:
+        """Send something as an order that nobody wants, once; returns the status. Raises httpx.TransportError."""
+        return self._send("/orders", content=body, headers={"Content-Type": "application/json", **headers}).status_code
+
+    def _send(self, path: str, **request: Any) -> httpx.Response:
         try:
-            answer = self.http.post("/orders", json=wish.body, headers=headers)
+            answer = self.http.post(path, **request)
         except httpx.TransportError as error:
             with self._lock:
                 self.failures[type(error).__name__] += 1
             raise
         with self._lock:
             self.statuses[answer.status_code] += 1
-        self._note(wish, answer)
+            if answer.status_code >= 500 and (answer.status_code != 503 or "Retry-After" not in answer.headers):
+                self.unfit.append(_said(answer))
         return answer
-
-    def _note(self, wish: Wish, answer: httpx.Response) -> None:
-        said = f"{answer.status_code}: {answer.text[:200]}"
-        if answer.status_code == 201:
-            wish.order_id = UUID(answer.json()["orderId"])
-        elif answer.status_code >= 500:
-            if answer.status_code != 503 or "Retry-After" not in answer.headers:
-                self.unfit.append(said)
-        elif answer.status_code not in (409, 429):
-            wish.refusal = said
 
     def ask(self, wish: Wish, *, key: str) -> bool:
         """One request; whether there is a definite answer now."""
@@ -131,6 +140,15 @@ class Shop:
         except httpx.TransportError:
             pass
         return wish.is_answered
+
+    def call_off(self, wish: Wish) -> bool:
+        """Ask once for an accepted order to be cancelled; whether there is a definite answer now."""
+        try:
+            answer = self._send(f"/orders/{wish.order_id}/cancel", json={})
+        except httpx.TransportError:
+            return False
+        wish.is_cancelled = answer.status_code == 200
+        return answer.status_code < 500 and answer.status_code != 429
 
     def place(self, wish: Wish, *, seconds: float = 60) -> UUID:
         """Ask again with the same key until the order is accepted, as a careful client does; returns its id."""
@@ -177,3 +195,7 @@ class Shop:
         """The order's history, as the API reports it."""
         events: list[dict[str, Any]] = self.http.get(f"/orders/{order_id}/events").raise_for_status().json()["results"]
         return events
+
+
+def _said(answer: httpx.Response) -> str:
+    return f"{answer.status_code}: {answer.text[:200]}"
