@@ -68,6 +68,7 @@ def check_dead_letters(stage: Stage, verdict: Verdict) -> None:
 def storm(stage: Stage, shop: Shop, made: list[Wish], *, minutes: float, seed: int, say: Say) -> Injector:
     """Orders and faults until the time is up; returns when all is restored and every customer has an answer."""
     began = monotonic()
+    say(f"on RabbitMQ {stage.lab.broker.ask('GET', 'overview')['rabbitmq_version']}")
 
     def tell(fault: Fault, hit: bool) -> None:
         what = str(fault) if hit else f"({fault}: nothing to hit)"
