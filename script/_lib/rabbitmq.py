@@ -13,11 +13,31 @@ import subprocess
 from pathlib import Path
 from typing import NoReturn
 
-from script._lib.local import AMQP_PORT, DIST_PORT, EPMD_PORT, LOGS, MANAGEMENT_PORT, OFFSET, ROOT, fail, passwords
+from script._lib.local import (
+    AMQP_PORT,
+    DIST_PORT,
+    ENV,
+    EPMD_PORT,
+    LOCAL,
+    LOGS,
+    MANAGEMENT_PORT,
+    OFFSET,
+    ROOT,
+    fail,
+    passwords,
+)
+from script._lib.platforms import BY_RABBITMQ, Unavailable
 from script._lib.service import Service, belongs_to, check_port, greeting, has_ended, is_ok
 from script._lib.waiting import comes_true
 
+# Not the wrappers on the PATH: Debian's change to the user `rabbitmq`.
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
+#: The version to run; empty: the one that is installed.
+VERSION = ENV.get("PRIVATE_RABBITMQ", "")
+if VERSION and VERSION not in BY_RABBITMQ:
+    fail(f"PRIVATE_RABBITMQ is {VERSION!r}: set it to {' or '.join(BY_RABBITMQ)}, or leave it out.")
+#: Where it runs; None: on this machine as it is.
+PLATFORM = BY_RABBITMQ.get(VERSION)
 
 
 class RabbitMQ(Service):
@@ -26,6 +46,12 @@ class RabbitMQ(Service):
     host = "127.0.0.1"
     amqp, management = AMQP_PORT, MANAGEMENT_PORT
     ports: tuple[int, ...] = (AMQP_PORT, MANAGEMENT_PORT, DIST_PORT)
+
+    def __init__(self) -> None:
+        super().__init__()
+        if PLATFORM:
+            # What one version has written another may not read.
+            self.home = self.home.with_name(f"{self.name}-{VERSION}")
 
     def environment(self) -> dict[str, str]:
         foreign = ("RABBITMQ_", "ERL_", "NOTIFY_SOCKET")
@@ -53,7 +79,12 @@ class RabbitMQ(Service):
         }
 
     def prepare(self) -> None:
-        if not (RABBITMQ_BIN / "rabbitmq-server").exists() or not shutil.which("epmd"):
+        if PLATFORM:
+            try:
+                PLATFORM.make()
+            except Unavailable as error:
+                fail(f"RabbitMQ {VERSION} can't run: {error}")
+        elif not (RABBITMQ_BIN / "rabbitmq-server").exists() or not shutil.which("epmd"):
             fail("RabbitMQ is missing: run script/setup.")
         definitions = self.home / "definitions.json"
         definitions.touch(mode=0o600)
@@ -86,7 +117,7 @@ class RabbitMQ(Service):
         check_port(EPMD_PORT, f"PORT_OFFSET (now {OFFSET})")
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                ["epmd", "-port", str(EPMD_PORT), "-address", "127.0.0.1"],
+                [*self.entrance(), "epmd", "-port", str(EPMD_PORT), "-address", "127.0.0.1"],
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -97,9 +128,12 @@ class RabbitMQ(Service):
         process.returncode = 0
         self.epmd_pid_file.write_text(str(process.pid))
 
+    def entrance(self) -> list[str]:
+        """What a command line begins with to run where this node does."""
+        return PLATFORM.enter(LOCAL) if PLATFORM else []
+
     def command(self) -> list[str]:
-        # Not the wrapper on the PATH: Debian's changes to the user `rabbitmq`.
-        return [str(RABBITMQ_BIN / "rabbitmq-server")]
+        return [*self.entrance(), str(RABBITMQ_BIN / "rabbitmq-server")]
 
     def answers(self) -> bool:
         # 1: the method frame that opens a connection; 8: a refusal, in the words of the protocol header.
@@ -118,7 +152,8 @@ class RabbitMQ(Service):
         if self.pid() is None:
             fail("rabbitmq isn't running: script/services start rabbitmq")
         os.chdir(self.home)
-        os.execve(RABBITMQ_BIN / "rabbitmqctl", ["rabbitmqctl", *arguments], self.environment())
+        command = [*self.entrance(), str(RABBITMQ_BIN / "rabbitmqctl"), *arguments]
+        os.execvpe(command[0], command, self.environment())
 
 
 def broker_definitions(password: str) -> dict[str, object]:

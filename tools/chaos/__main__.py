@@ -43,6 +43,7 @@ def parse() -> argparse.Namespace:
         prog="script/chaos",
         description="Runs the whole product on servers of its own, breaks it at random, and checks every effect. The "
         "last line is JSON. Exit 0: nothing lost, doubled or in limbo; 1: something; 2: it could not run.",
+        epilog="Before all these, `--rabbitmq 4.0` or `4.3` runs it on that version.",
     )
     parser.add_argument("--minutes", type=float, default=30, help="how long orders and faults come (%(default)s)")
     parser.add_argument("--orders", type=int, default=10_000, help="how many orders (%(default)s)")

@@ -88,6 +88,7 @@ def check_dead_letters(scene: Scene, verdict: Verdict) -> None:
 def storm(scene: Scene, made: list[Wish], faults: list[Fault], *, minutes: float, say: Say) -> Injector:
     """Orders and faults until the time is up; returns when all is restored and every customer has an answer."""
     began, shop = monotonic(), scene.shop
+    say(f"on RabbitMQ {scene.stage.lab.broker.ask('GET', 'overview')['rabbitmq_version']}")
 
     def tell(fault: Fault, why_not: str) -> None:
         what = f"({fault}: {why_not})" if why_not else str(fault)

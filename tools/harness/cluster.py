@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 
 from script._lib.local import AMQP_PORT, LOGS, OFFSET, fail, passwords
-from script._lib.rabbitmq import RABBITMQ_BIN, RabbitMQ
+from script._lib.rabbitmq import RabbitMQ
 from script._lib.service import check_port, has_ended
 from script._lib.waiting import comes_true
 
@@ -142,11 +142,9 @@ class Node(RabbitMQ):
         ]
         (self.home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
 
-    def command(self) -> list[str]:
-        return [*self._inside(), str(RABBITMQ_BIN / "rabbitmq-server")]
-
-    def _inside(self) -> list[str]:
-        return ["ip", "netns", "exec", self.network.namespace(self.number)] if self.network else []
+    def entrance(self) -> list[str]:
+        network = ["ip", "netns", "exec", self.network.namespace(self.number)] if self.network else []
+        return [*network, *super().entrance()]
 
     def start_epmd(self) -> None:
         """One for all nodes, or one in each namespace."""
@@ -158,7 +156,7 @@ class Node(RabbitMQ):
             check_port(self.epmd, f"PORT_OFFSET (now {OFFSET})")
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [*self._inside(), "epmd", "-port", str(self.epmd), "-address", self.host],
+                [*self.entrance(), "epmd", "-port", str(self.epmd), "-address", self.host],
                 cwd=keeper.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
