@@ -12,7 +12,7 @@ PREFIX = "EVENTBUS_"
 class BusSettings:
     """Typed access to `settings.EVENTBUS_…`: read at each use, so that a test's override holds."""
 
-    #: Address of RabbitMQ, `amqp://` or `amqps://`.
+    #: Address of RabbitMQ, `amqp://` or `amqps://`; its parameters stand in `eventbus.broker.address`.
     BROKER_URL: str = "amqp://guest:guest@127.0.0.1:5672//"
     #: Address of RabbitMQ's management API, log-in included: names full queues that nobody declares. Empty: not asked.
     MANAGEMENT_URL: str = ""
