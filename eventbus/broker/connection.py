@@ -79,6 +79,9 @@ def celery_connection(url: str) -> dict[str, Any]:
     address = read_address(url)
     settings = {
         "broker_url": address.nodes,
+        # Celery's command line takes BROKER_URL from the environment, as it stands there, for the one above.
+        "broker_read_url": address.nodes,
+        "broker_write_url": address.nodes,
         "broker_use_ssl": dict(address.tls) or address.uses_tls,
         "broker_transport_options": _channel_max(address.channel_max),
         "broker_heartbeat": address.heartbeat,

@@ -250,7 +250,8 @@ def test_the_whole_pipeline_works_by_tls(
         assert {(by_tls, who) for _, by_tls, who in sessions} == {(True, "/CN=pipeline")}
         connections = bus.wait_for(lambda: _listed(bus, name), "the broker's list of its connections", 30)
         assert {each["ssl"] for each in connections} == {True}
-        assert {each["timeout"] for each in connections} == {7}
+        # Celery asks for heartbeats only where something sends them: not on connections for an occasional message.
+        assert {each["timeout"] for each in connections} == {7, 0}
     finally:
         bus.remove()
 

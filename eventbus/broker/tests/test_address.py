@@ -13,6 +13,8 @@ def test_an_address_without_parameters_leaves_all_to_the_defaults() -> None:
     assert address == BrokerAddress("amqp://shop:secret@mq.example:5672//", ("mq.example",), "/", uses_tls=False)
     assert celery_connection("amqp://mq.example") == {
         "broker_url": "amqp://mq.example",
+        "broker_read_url": "amqp://mq.example",
+        "broker_write_url": "amqp://mq.example",
         "broker_use_ssl": False,
         "broker_transport_options": {},
     }
@@ -25,8 +27,11 @@ def test_what_is_said_once_holds_for_all_nodes() -> None:
     )
     address = read_address(url)
     assert (address.hosts, address.vhost, address.verifies) == (("a.example", "b.example"), "shop", False)
+    nodes = "amqps://shop:secret@a.example/shop;amqps://shop:secret@b.example/shop"
     assert celery_connection(url) == {
-        "broker_url": "amqps://shop:secret@a.example/shop;amqps://shop:secret@b.example/shop",
+        "broker_url": nodes,
+        "broker_read_url": nodes,
+        "broker_write_url": nodes,
         "broker_use_ssl": {"cert_reqs": ssl.CERT_NONE, "server_hostname": "mq.example"},
         "broker_transport_options": {"channel_max": 9},
         "broker_heartbeat": 7,
