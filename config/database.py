@@ -15,7 +15,7 @@ PARTS = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST
 
 
 def read_database_url(variable: str, url: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The address as an entry of DATABASES. What it says comes before the defaults.
+    """The address as an entry of DATABASES. What it says comes before the defaults, which are an entry too.
 
     Raises ImproperlyConfigured, which names the variable and the parameter, and never the password.
     """
@@ -27,7 +27,13 @@ def read_database_url(variable: str, url: str, defaults: Mapping[str, Any]) -> d
     if "options" in said:
         # Of two values for one of the server's settings the last holds.
         said["options"] = f"{options.get('options', '')} {said['options']}".strip()
-    return {"ENGINE": "django.db.backends.postgresql", **defaults, **parts, "OPTIONS": options | said}
+    return {**defaults, **parts, "OPTIONS": options | said}
+
+
+def without_session(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The same defaults for a way through a transaction pooler, which keeps nothing of a session for us."""
+    options = {name: value for name, value in defaults["OPTIONS"].items() if name != "options"}
+    return {**defaults, "DISABLE_SERVER_SIDE_CURSORS": True, "OPTIONS": options | {"prepare_threshold": None}}
 
 
 def _read(variable: str, url: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from config.database import read_database_url
 from script._lib.local import ROOT
 
 DEFAULTS = {
+    "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": None,
     "OPTIONS": {"connect_timeout": 5, "application_name": "pipeline", "options": "-c lock_timeout=20s"},
 }
