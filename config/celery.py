@@ -4,13 +4,12 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging
-from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from eventbus.worker.celery_settings import CELERY
 
-app = Celery("pipeline", broker=settings.EVENTBUS_BROKER_URL)
+app = Celery("pipeline")
 app.conf.update(CELERY)
 app.conf.beat_schedule = {
     # Expires: when no worker runs for a while, one search afterwards is enough.

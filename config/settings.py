@@ -10,6 +10,7 @@ from pathlib import Path
 
 import environ
 
+from config.database import read_database_url, without_session
 from config.logs import configure_logging
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -34,8 +35,9 @@ EVENTBUS_CELERY_APP = "config.celery.app"
 EVENTBUS_SCHEMA_URL = "/api/v1/schemas"
 EVENTBUS_USER_AGENT = "order-pipeline"
 EVENTBUS_CODE_ROOT = BASE_DIR
-DATABASES = {"default": env.db_url("DATABASE_URL")}
-DATABASES["default"].update(
+# What we ask of PostgreSQL where DATABASE_URL does not say otherwise.
+DATABASE = dict(  # noqa: C408
+    ENGINE="django.db.backends.postgresql",
     # A connection lives as long as its thread; one that broke is dropped after the request that noticed.
     CONN_MAX_AGE=None,
     OPTIONS={
@@ -49,6 +51,12 @@ DATABASES["default"].update(
         "-c client_connection_check_interval=1s",
     },
 )
+DATABASES = {"default": read_database_url("DATABASE_URL", env.str("DATABASE_URL"), DATABASE)}
+EVENTBUS_POOLED_DATABASE = None
+if direct := env.str("DATABASE_DIRECT_URL", default=""):
+    # Then the other one leads through a transaction pooler, where web and workers can do without what a session keeps.
+    EVENTBUS_POOLED_DATABASE = read_database_url("DATABASE_URL", env.str("DATABASE_URL"), without_session(DATABASE))
+    DATABASES = {"default": read_database_url("DATABASE_DIRECT_URL", direct, DATABASE)}
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -11,6 +11,7 @@ application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402  settings are there from here on
 
+from eventbus.db.pooler import go_through_pooler  # noqa: E402
 from eventbus.heartbeats import beating  # noqa: E402
 
 
@@ -27,5 +28,6 @@ def answers() -> bool:
     return True
 
 
+go_through_pooler()
 # It has no loop of its own that could turn, so it asks itself.
 beating.begin("web", works=answers)

@@ -1,6 +1,6 @@
 """The settings of the bus, each with its default. In Django's settings they carry the prefix `EVENTBUS_`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ PREFIX = "EVENTBUS_"
 class BusSettings:
     """Typed access to `settings.EVENTBUS_…`: read at each use, so that a test's override holds."""
 
-    #: Address of RabbitMQ, `amqp://` or `amqps://`.
+    #: Address of RabbitMQ, `amqp://` or `amqps://`; its parameters stand in `eventbus.broker.address`.
     BROKER_URL: str = "amqp://guest:guest@127.0.0.1:5672//"
+    #: The way to PostgreSQL through a transaction pooler, as an entry of DATABASES: web and workers take it. None:
+    #: there is no pooler.
+    POOLED_DATABASE: Mapping[str, Any] | None = None
     #: Address of RabbitMQ's management API, log-in included: names full queues that nobody declares. Empty: not asked.
     MANAGEMENT_URL: str = ""
     #: The topic exchange. Its name begins those of the bus's other exchanges.

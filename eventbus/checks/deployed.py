@@ -24,7 +24,7 @@ def broker_and_declarations_agree(**_: Any) -> list[CheckMessage]:
     try:
         return [*_drift(), *_confirms()]
     except BROKER_ERRORS as error:
-        return [_unasked("broker", error)]
+        return [unasked("broker", error)]
 
 
 def _drift() -> Iterator[CheckMessage]:
@@ -70,7 +70,7 @@ def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
     try:
         known = list(Subscription.objects.values_list("consumer", "routing_key"))
     except DatabaseError as error:
-        return [_unasked("database", error)]
+        return [unasked("database", error)]
     found: list[CheckMessage] = []
     for name in sorted({name for name, _ in known} - set(CONSUMERS)):
         found.append(
@@ -95,7 +95,7 @@ def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
     return found
 
 
-def _unasked(what: str, error: Exception) -> CheckMessage:
+def unasked(what: str, error: Exception) -> CheckMessage:
     return Info(
         f"The {what} does not answer, so it was not asked: {type(error).__name__}.",
         hint="Run this again where it can be reached.",

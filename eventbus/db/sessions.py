@@ -7,6 +7,7 @@ from copy import deepcopy
 from django.db import connection
 
 from eventbus.db.deadline import Deadline
+from eventbus.db.pooler import goes_through_pooler
 from eventbus.db.sql import fetch
 
 
@@ -14,10 +15,11 @@ def name_sessions(name: str, **settings: str) -> None:
     """Name the database sessions of this process, its threads and its children.
 
     `settings` are PostgreSQL's, and come before those of all processes: `idle_in_transaction_session_timeout="20s"`.
+    Through a transaction pooler there are none.
     """
     options = connection.settings_dict.setdefault("OPTIONS", {})
     options["application_name"] = name
-    if settings:
+    if settings and not goes_through_pooler():
         # Of two values for one setting the last holds.
         own = [f"-c {setting}={value}" for setting, value in settings.items()]
         options["options"] = " ".join([options.get("options", ""), *own]).strip()
@@ -30,7 +32,11 @@ def hurry_sessions(name: str, *, seconds: int) -> None:
     thread watches, and what it watches may hang. Raises OperationalError later, in whatever takes too long."""
     mine = deepcopy(connection.settings_dict)
     options = mine.setdefault("OPTIONS", {})
-    limits = f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s -c idle_in_transaction_session_timeout=30s"
+    limits = (
+        ""
+        if goes_through_pooler()
+        else f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s -c idle_in_transaction_session_timeout=30s"
+    )
     options |= {
         "application_name": name,
         "connect_timeout": 5,

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import structlog
 
+from eventbus.broker.address import read_address
 from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
 from eventbus.db.sql import fetch
@@ -55,7 +56,7 @@ def _left_over(key: str) -> list[str]:
 
 def _bound_to(key: str) -> list[str]:
     """Of the strangers' queues that are bound to the key, those at a length limit; all of them where none has one."""
-    vhost = quote(unquote(urlsplit(bus_settings.BROKER_URL).path[1:]) or "/", safe="")
+    vhost = quote(read_address(bus_settings.BROKER_URL).vhost, safe="")
     bindings = _ask(f"exchanges/{vhost}/{quote(EVENTS, safe='')}/bindings/source")
     names = {each["destination"] for each in bindings if each["routing_key"] in (key, "#")} - set(CONSUMERS)
     queues = {name: _ask(f"queues/{vhost}/{quote(name, safe='')}") for name in names}

@@ -2,8 +2,7 @@
 
 from celery import Celery
 
-from eventbus.conf import bus_settings
 from eventbus.worker.celery_settings import CELERY
 
-app = Celery("bus", broker=bus_settings.BROKER_URL)
+app = Celery("bus")
 app.conf.update(CELERY)

@@ -16,7 +16,7 @@ DATABASES["default"]["OPTIONS"] = {
     "server_side_binding": True,
     "application_name": "tests of the bus",
     "options": "-c lock_timeout=20s",
-}
+} | DATABASES["default"].get("OPTIONS", {})
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

@@ -16,7 +16,7 @@ from eventbus.declaration import Consumer
 from eventbus.failpoints import failpoint
 from eventbus.recording.context import handling
 from eventbus.recording.publish import single_statement
-from eventbus.worker import ordering, pause
+from eventbus.worker import lock_waits, ordering, pause
 from eventbus.worker.ordering import BlockedByEarlier
 
 # Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
@@ -55,6 +55,7 @@ def process(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
     if consumer.side_effects:
         return sum(_process_outside(consumer, arrival) for arrival in arrivals)
     with transaction.atomic():
+        lock_waits.limit_transaction()
         new = _process_in_order(consumer, arrivals) if consumer.ordered else _process_as_they_come(consumer, arrivals)
         failpoint("consumer.before_commit")
     failpoint("consumer.after_commit")

@@ -1,9 +1,12 @@
 """How long a run waits for a row that another transaction has locked: a second; and for a while after it has waited in
 vain, a tenth of one. Who has kept a row for so long keeps it a little longer, and others wait behind this run.
+
+A setting of the session; behind a transaction pooler, which gives each transaction another one, of each transaction.
 """
 
 from time import monotonic
 
+from eventbus.db.pooler import goes_through_pooler
 from eventbus.db.sql import fetch
 
 #: PostgreSQL's `lock_timeout` in a worker's sessions.
@@ -12,6 +15,7 @@ LONG, SHORT = "1s", "100ms"
 SHORT_FOR = 15.0
 
 _short_until: float | None = None
+_timeout = LONG
 
 
 def shorten() -> None:
@@ -29,5 +33,14 @@ def lengthen_when_over() -> None:
         _short_until = None
 
 
+def limit_transaction() -> None:
+    """Call it first in the transaction of a run."""
+    if goes_through_pooler():
+        fetch("SELECT set_config('lock_timeout', %s, true)", [_timeout])
+
+
 def _set(timeout: str) -> None:
-    fetch("SELECT set_config('lock_timeout', %s, false)", [timeout])
+    global _timeout
+    _timeout = timeout
+    if not goes_through_pooler():
+        fetch("SELECT set_config('lock_timeout', %s, false)", [timeout])

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from celery.beat import Scheduler
 
+from eventbus.db.pooler import refuse_pooler
 from eventbus.heartbeats import beating
 
 log = structlog.get_logger(__name__)
@@ -22,6 +23,7 @@ class StaticScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
         super().setup_schedule()
         for entry in self.schedule.values():
             entry.last_run_at = datetime.fromtimestamp(0, UTC)
+        refuse_pooler()
         beating.begin("beat", "beat")
 
     def tick(self, *args: Any, **kwargs: Any) -> float:

@@ -6,18 +6,16 @@ from celery.signals import setup_logging
 from django.conf import settings
 from kombu import Exchange, Queue
 
+from eventbus.broker.connection import celery_connection
+
 TALLY, RESERVE, CONFIRM = "plain.tally", "plain.reserve", "plain.confirm"
 #: The queue of all that a whole order causes.
 EFFECTS = "plain.effects"
 
 # Not the current one: the web process has the product's own beside it.
-app = Celery(
-    "plain",
-    broker=settings.EVENTBUS_BROKER_URL,
-    set_as_current=False,
-    include=["tools.benchmarks.plain_tasks", "tools.benchmarks.plain_effects"],
-)
+app = Celery("plain", set_as_current=False, include=["tools.benchmarks.plain_tasks", "tools.benchmarks.plain_effects"])
 app.conf.update(
+    **celery_connection(settings.EVENTBUS_BROKER_URL),
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_ignore_result=True,

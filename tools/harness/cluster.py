@@ -163,6 +163,8 @@ class Node(RabbitMQ):
                 stderr=log,
                 start_new_session=True,
             )
+        # It outlives us, and is known by its pid alone: nothing of it is left for Popen to complain about.
+        process.returncode = 0
         keeper.epmd_pid_file.write_text(str(process.pid))
 
     def management_url(self) -> str:

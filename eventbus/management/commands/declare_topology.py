@@ -4,10 +4,9 @@ from typing import Any
 
 from amqp import PreconditionFailed
 from django.core.management.base import CommandError
-from kombu import Connection
 
 from eventbus.broker import topology
-from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.broker.connection import BROKER_ERRORS, connect, shown
 from eventbus.conf import bus_settings
 from eventbus.management.base import BusCommand
 from eventbus.relay import lost_queues
@@ -49,7 +48,7 @@ class Command(BusCommand):
             ) from drift
         except BROKER_ERRORS as error:
             raise CommandError(
-                f"No broker at {Connection(bus_settings.BROKER_URL).as_uri()}: {error}. Is it running?", returncode=2
+                f"No broker at {shown(bus_settings.BROKER_URL)}: {error}. Is it running?", returncode=2
             ) from error
         for backfill in note_subscriptions():
             self.stderr.write(

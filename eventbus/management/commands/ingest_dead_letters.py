@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
+from eventbus.db.pooler import refuse_pooler
 from eventbus.db.sessions import name_sessions
 from eventbus.dead_letters.ingest import Ingester
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
@@ -26,6 +27,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_pooler()
         name_sessions("dead letters")
         loops = ("ingester", DeadLetterReplayDriver.table, ArchiveReplayDriver.table)
         beating.begin(worker_kind("dead_letters"), *loops)

@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from eventbus.conf import bus_settings
+from eventbus.db.pooler import refuse_pooler
 from eventbus.db.sessions import name_sessions
 from eventbus.heartbeats import beating
 from eventbus.heartbeats.processes import RELAY
@@ -19,6 +20,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_pooler()
         name_sessions(RELAY, idle_in_transaction_session_timeout=f"{CLAIM_TIMEOUT}s")
         beating.begin(RELAY, "relay")
         Watcher().start()

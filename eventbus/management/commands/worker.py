@@ -8,6 +8,7 @@ from celery.platforms import SecurityWarning
 from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
+from eventbus.db.pooler import go_through_pooler, refuse_pooler
 from eventbus.db.sessions import name_sessions
 from eventbus.declaration import consumers_by_group
 from eventbus.heartbeats import beating
@@ -48,6 +49,11 @@ class Command(BaseCommand):
         if not queues:
             queues.append(upkeep_queue())
         app.conf.task_queues = queues
+        # Upkeep prunes, and a consumer that reaches outside may hold a lock meanwhile: both need a session.
+        if consumers and not any(consumer.side_effects for consumer in consumers):
+            go_through_pooler()
+        else:
+            refuse_pooler()
         settings = {"lock_timeout": lock_waits.LONG} if consumers else {}
         name_sessions(f"worker {only or group}", **settings)
         beating.begin(worker_kind(group), "worker")

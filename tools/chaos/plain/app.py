@@ -4,11 +4,14 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
+from eventbus.broker.connection import celery_connection
+
 RESERVE, CONFIRM, REJECT, SEND = "plain.reserve", "plain.confirm", "plain.reject", "plain.send"
 QUEUES = {RESERVE: "inventory", CONFIRM: "orders", REJECT: "orders", SEND: "notifications"}
 
-app = Celery("plain", broker=settings.EVENTBUS_BROKER_URL, set_as_current=False, include=["tools.chaos.plain.tasks"])
+app = Celery("plain", set_as_current=False, include=["tools.chaos.plain.tasks"])
 app.conf.update(
+    **celery_connection(settings.EVENTBUS_BROKER_URL),
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
