@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+from eventbus.broker.topology import UPKEEP
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.clock import database_time
+from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY
@@ -218,7 +220,10 @@ def queue_lost(seen: Observation) -> Mapping[str, float]:
 )
 def dead_letters(seen: Observation) -> Mapping[str, float] | None:
     queues = _queues(seen)
-    return None if queues is None else {queue.name: float(queue.dead) for queue in queues}
+    if queues is None:
+        return None
+    of_upkeep = DeadLetter.objects.filter(consumer=UPKEEP, state=DeadLetterState.OPEN).count()
+    return {queue.name: float(queue.dead) for queue in queues} | {UPKEEP: float(of_upkeep)}
 
 
 @alarm_rule(

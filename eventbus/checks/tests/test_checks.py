@@ -20,7 +20,7 @@ from eventbus.checks.celery import (
     the_webhook_is_an_address,
 )
 from eventbus.checks.deployed import _confirms, broker_and_declarations_agree, nobody_was_renamed
-from eventbus.declaration import CONSUMERS, Consumer, Retry, consumer
+from eventbus.declaration import CONSUMERS, Retry, consumer
 from eventbus.subscriptions.models import Subscription
 from eventbus.tests.celery import app
 from eventbus.tests.samples import ParcelSent, track
@@ -59,7 +59,6 @@ def test_the_checks_run_under_their_tag(capsys: pytest.CaptureFixture[str]) -> N
     [
         ("task_acks_late", False),
         ("task_reject_on_worker_lost", False),
-        ("task_acks_on_failure", True),
         ("task_acks_on_timeout", True),
         ("worker_consumer", "celery.worker.consumer:Consumer"),
         ("broker_connection_max_retries", 100),
@@ -80,7 +79,7 @@ def test_confirms_on_the_workers_own_connection(monkeypatch: pytest.MonkeyPatch)
     assert ids(celery_loses_nothing()) == ["E004"]
 
 
-@pytest.mark.parametrize("option", [{"acks_late": False}, {"reject_on_worker_lost": False}, {"acks_on_failure": True}])
+@pytest.mark.parametrize("option", [{"acks_late": False}, {"reject_on_worker_lost": False}, {"acks_on_timeout": True}])
 def test_a_task_that_acknowledges_what_it_fails_at(option: dict[str, bool]) -> None:
     app_with_tasks()
 
@@ -136,8 +135,8 @@ def test_a_handler_that_may_take_longer_than_the_broker_waits() -> None:
 
 
 def test_dead_letters_that_come_back_to_their_queue() -> None:
-    def circling(each: Consumer) -> Queue:
-        return Queue(each.dead_queue, {"x-dead-letter-exchange": topology.EVENTS}, topology.DEAD, (each.name,))
+    def circling(name: str) -> Queue:
+        return Queue(f"{name}.dead", {"x-dead-letter-exchange": topology.EVENTS}, topology.DEAD, (name,))
 
     with patch.object(topology, "dead_queue", circling):
         found = broker.dead_letters_go_in_no_circle()

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_only_who_listened_to_the_queue_has_lost_something() -> None:
-    assert consumers_that_lost([topology.consumer_queue(track), topology.dead_queue(track)]) == [track.name]
-    assert consumers_that_lost([topology.dead_queue(track)]) == []
+    assert consumers_that_lost([topology.consumer_queue(track), topology.dead_queue(track.name)]) == [track.name]
+    assert consumers_that_lost([topology.dead_queue(track.name)]) == []
 
 
 def test_a_delay_queue_held_retries_of_anybody() -> None:
