@@ -9,9 +9,10 @@ class EventbusConfig(AppConfig):
 
     def ready(self) -> None:
         from eventbus import checks, discovery, failpoints  # noqa: F401  the first registers itself
-        from eventbus.db import clock
+        from eventbus.db import clock, discretion
         from eventbus.monitoring import bus_invariants, bus_rules  # noqa: F401  both register themselves
 
         clock.watch()
+        discretion.keep()
         failpoints.refuse_where_not_allowed()
         discovery.autodiscover()

@@ -20,6 +20,7 @@ from eventbus.recording.context import handling
 from eventbus.recording.publish import single_statement
 from eventbus.worker import ordering, pause
 from eventbus.worker.ordering import BlockedByEarlier
+from eventbus.worker.telling import told
 
 # Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
 # is what it waits for. So may that of an event that waits behind one.
@@ -95,7 +96,8 @@ def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
             except Exception as error:
                 if event.envelope.event_id in attempts:
                     raise
-                raise BlockedByEarlier(f"{event.envelope.event_id}: {type(error).__name__}: {error}") from error
+                cause = told(f"{type(error).__name__}: {error}", event)
+                raise BlockedByEarlier(f"{event.envelope.event_id}: {cause}") from error
     ordering.let_wait(consumer, plan.waiting)
     ordering.advance(consumer, plan.due)
     return len(fresh)

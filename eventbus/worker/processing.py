@@ -33,6 +33,7 @@ from eventbus.worker.failures import (
     RetryLater,
     dead_message,
     decide,
+    describe,
     is_locked_out,
     is_momentary,
     is_outage,
@@ -41,6 +42,7 @@ from eventbus.worker.failures import (
 )
 from eventbus.worker.inbox import Arrival
 from eventbus.worker.ordering import BlockedByEarlier
+from eventbus.worker.telling import told
 
 log = structlog.get_logger(__name__)
 
@@ -80,13 +82,12 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
         lock_waits.lengthen_when_over()
         arrivals = [Arrival(read(consumer, delivery), delivery.attempt) for delivery in deliveries]
         new = inbox.process(consumer, arrivals)
-    except Exception as error:
-        log.warning(
-            "batch.split", consumer=consumer.name, events=len(deliveries), error=f"{type(error).__name__}: {error}"
-        )
+    except Exception as error:  # noqa: BLE001  whatever it is, its text may repeat what the events say
+        cause = told(f"{type(error).__name__}: {error}", *(delivery.body for delivery in deliveries))
+        log.warning("batch.split", consumer=consumer.name, events=len(deliveries), error=cause)
         if is_locked_out(error):
             lock_waits.shorten()
-        raise BatchFailed(f"{type(error).__name__}: {error}") from error
+        raise BatchFailed(cause) from None
     log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
     return new
 
@@ -112,19 +113,20 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
     Raises Postponed or DeadLettered when the delivery is settled that way, and a broker error when it could not be.
     """
     event: Event | None = None
+    failure: Exception | None = None
     try:
         # Before it is read: reading may be what kills.
         if delivery.redeliveries >= REDELIVERY_LIMIT:
             raise PoisonMessage(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
         event = read(consumer, delivery)
         new = _process_persistently(consumer, Arrival(event, delivery.attempt))
-    except Exception as error:  # noqa: BLE001  whatever it is, it is settled and raised again
-        with _log_ids(consumer, event):
-            _settle_failure(consumer, delivery, event, error)
-    else:
-        with _log_ids(consumer, event):
-            log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
-        return new
+    except Exception as error:  # noqa: BLE001  whatever it is, it is settled below, and told without its values
+        failure = error
+    with _log_ids(consumer, event):
+        if failure is not None:
+            _settle_failure(consumer, delivery, event, failure)
+        log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
+    return new
 
 
 def put_back(consumer: Consumer, deliveries: Sequence[Delivery]) -> NoReturn:
@@ -174,17 +176,18 @@ def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None,
     what = decide(consumer, error, delivery, now)
     if isinstance(what, GiveUp):
         what = _note_dead(consumer, delivery, event, error, what, now)
-    cause = f"{type(error).__name__}: {error}"
+    cause = told(f"{type(error).__name__}: {error}", delivery.body)
     may_be_outage = _may_be_outage(what, error)
     if isinstance(what, GiveUp) and _send(dead_message(consumer, delivery, what, error, now)):
-        log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
-        raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
+        trace = told(describe(error), delivery.body)
+        log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exception=trace)
+        raise DeadLettered(f"{what.reason}: {cause}", may_be_outage)
     # A dead-letter queue that is missing or full keeps its messages waiting; it does not lose them.
     again = what if isinstance(what, RetryLater) else RetryLater(1, delivery.attempt)
     if not _send(retry_message(consumer, delivery, again, error, now)):
-        raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.") from error
+        raise RuntimeError("The delay queues take nothing: run `manage.py declare_topology`.")
     log.warning("event.postponed", delay_seconds=again.delay, attempt=delivery.attempt, error=cause)
-    raise Postponed(cause, may_be_outage) from error
+    raise Postponed(cause, may_be_outage)
 
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:
