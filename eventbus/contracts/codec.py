@@ -17,6 +17,7 @@ from eventbus.contracts.exact_json import (
 from eventbus.contracts.registry import contract_of
 from eventbus.contracts.rows import WireFields
 from eventbus.errors import InvalidEvent, Reason, RepeatedName
+from eventbus.ids import is_of_the_future
 
 #: The largest body that a consumer reads, in bytes. A bigger one is a dead letter.
 MAX_BODY_BYTES = 1_000_000
@@ -59,6 +60,8 @@ def decode(body: bytes | str) -> Event:
         envelope = Envelope.model_validate(raw)
     except ValidationError as error:
         raise InvalidEvent(Reason.INVALID_ENVELOPE, explain(error)) from error
+    if is_of_the_future(envelope.event_id):
+        raise InvalidEvent(Reason.INVALID_ENVELOPE, "eventId: its time is months ahead. The sender's clock is wrong.")
     contract = contract_of(envelope.event_type, envelope.version)
     try:
         event = contract.from_envelope(envelope)

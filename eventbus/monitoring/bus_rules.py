@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+from eventbus.archive.partitions import strays
 from eventbus.broker.topology import UPKEEP
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.clock import database_time
@@ -210,6 +211,16 @@ def queue_lost(seen: Observation) -> Mapping[str, float]:
     with connection.cursor() as cursor:
         cursor.execute(LOST)
         return {consumer: float(times) for consumer, times in cursor.fetchall()}
+
+
+@alarm_rule(
+    "events_of_no_month",
+    "events in the default partition: by their ids they are of the future, or of a month that was pruned",
+    threshold=1,
+    advice="Some clock is wrong, the database's perhaps. They are moved when their month is made: docs/archive.md.",
+)
+def events_of_no_month(seen: Observation) -> Mapping[str, float]:
+    return {"": float(len(strays()))}
 
 
 @alarm_rule(
