@@ -14,9 +14,9 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from django.contrib import admin
 from django.db import connection, models
 
-from eventbus import Event, consumer, publish
+from eventbus import Event, Named, consumer, publish
 from eventbus.admin import ReadOnlyAdmin
-from orders.events import OrderCreated
+from orders.events import Identifier, OrderCreated
 
 #: From this amount on an order is unusual, by currency. Where there is none, the amount says nothing.
 UNUSUAL_AMOUNT = {"USD": Decimal(5_000), "EUR": Decimal(5_000), "GBP": Decimal(4_000), "JPY": Decimal(750_000)}
@@ -72,10 +72,10 @@ class FraudFlag(models.Model):
 class FraudOrderFlagged(Event, type="fraud.order.flagged", version="1.0", aggregate="flag_id"):
     """An order looks suspicious, by this rule. Not in the order's own stream: the channel that placed it reads that."""
 
-    flag_id: UUID
-    order_id: UUID
-    customer_id: str
-    rule: str
+    flag_id: Named
+    order_id: Named
+    customer_id: Identifier
+    rule: Identifier
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ What an app needs is imported from here. What needs Django's models is in four p
 
 from eventbus.contracts.event import Contract, Event
 from eventbus.contracts.exact_json import decode_json, encode_json
-from eventbus.contracts.fields import Line, Moment
+from eventbus.contracts.fields import Day, Line, Moment, Named, Whole
 from eventbus.db.clock import database_time
 from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
@@ -22,17 +22,20 @@ from eventbus.relay.admission import admission
 __all__ = [
     "Consumer",
     "Contract",
+    "Day",
     "Event",
     "EventbusError",
     "InvalidEvent",
     "Line",
     "Moment",
+    "Named",
     "Observation",
     "PermanentFailure",
     "Retry",
     "RetryAfter",
     "StreamConflict",
     "UnsafeJSON",
+    "Whole",
     "acting_as",
     "admission",
     "alarm_rule",

@@ -1,6 +1,6 @@
 """UUIDv7 arithmetic (RFC 9562, 5.7): the first 48 bits of an id are its time, in milliseconds."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -15,12 +15,19 @@ def new_id() -> UUID:
     return UUID(int=made.int + (round(ahead * 1000) << 80)) if ahead else made
 
 
+#: An id may be so far ahead of the database's clock: there are partitions for at least so long.
+MOST_AHEAD = timedelta(days=60)
 FROM_THE_START = UUID(int=0)
 
 
 def first_id_at(moment: datetime) -> UUID:
     """The smallest UUID whose time prefix is that moment, in milliseconds."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def is_of_the_future(event_id: UUID) -> bool:
+    """Whether a UUIDv7 is of a time for which there may be no partition yet."""
+    return event_id >= first_id_at(clock.database_time() + MOST_AHEAD)
 
 
 def seconds_since(event_id: UUID) -> float:

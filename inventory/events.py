@@ -1,21 +1,22 @@
 """What inventory announces."""
 
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import Field
 
-from eventbus import Contract, Event, Line
+from eventbus import Contract, Event, Line, Named, Whole
 
 #: What may stand in a line: no NUL, which PostgreSQL refuses, no line breaks, nothing invisible.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 #: A product's id also names its stream of events.
 ProductId = Annotated[Line, Field(max_length=64)]
-Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Quantity = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
 #: So much of a product over all lines of an order.
-Amount = Annotated[int, Field(ge=1, le=2**53 - 1)]
+Amount = Annotated[Whole, Field(ge=1, le=2**53 - 1)]
 #: Many receipts may add up to more than one can bring; more than this not every reader of JSON keeps exactly.
-Counted = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Counted = Annotated[Whole, Field(ge=0, le=2**53 - 1)]
+Difference = Annotated[Whole, Field(gt=-(2**53), lt=2**53)]
+Name = Annotated[Line, Field(max_length=200)]
 Reason = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
@@ -37,7 +38,7 @@ class Shortage(Contract):
 class InventoryReserved(Event, type="inventory.reserved", version="1.0", aggregate="order_id", aggregate_type="order"):
     """Every line of the order is set aside. One item per product, however many lines the order had of it."""
 
-    order_id: UUID
+    order_id: Named
     items: tuple[ReservedItem, ...]
 
 
@@ -46,7 +47,7 @@ class InventoryReservationFailed(
 ):
     """Nothing of the order is set aside, because of these shortages."""
 
-    order_id: UUID
+    order_id: Named
     reason: Literal["insufficient_stock", "unknown_product"]
     shortages: tuple[Shortage, ...]
 
@@ -54,7 +55,7 @@ class InventoryReservationFailed(
 class InventoryReleased(Event, type="inventory.released", version="1.0", aggregate="order_id", aggregate_type="order"):
     """What was set aside for the order can be sold again, because the order was cancelled."""
 
-    order_id: UUID
+    order_id: Named
     items: tuple[ReservedItem, ...]
 
 
@@ -64,7 +65,7 @@ class StockReceived(
     """Goods came in: `quantity` more of the product can be sold."""
 
     product_id: ProductId
-    product_name: str
+    product_name: Name
     quantity: Quantity
 
 
@@ -79,7 +80,7 @@ class StockReserved(
     """So much of the product was set aside for an order."""
 
     product_id: ProductId
-    order_id: UUID
+    order_id: Named
     quantity: Amount
 
 
@@ -94,7 +95,7 @@ class StockReleased(
     """So much of the product can be sold again: its order was cancelled."""
 
     product_id: ProductId
-    order_id: UUID
+    order_id: Named
     quantity: Amount
 
 
@@ -109,7 +110,7 @@ class StockShipped(
     """So much of the product, set aside for an order, has left the house."""
 
     product_id: ProductId
-    order_id: UUID
+    order_id: Named
     quantity: Amount
 
 
@@ -121,7 +122,7 @@ class StockCorrected(
 
     product_id: ProductId
     counted: Counted
-    difference: int
+    difference: Difference
     reason: Reason
 
 

@@ -121,8 +121,18 @@ def handed_over(mail: EmailMessage) -> Iterator[Handover]:
     try:
         recipient, content = _address(mail.to[0]), _as_data(bytes(mail.message()))
     except ValueError as error:
-        # The mail itself is to blame, such as for a line break in its address.
-        raise NeverTaken(f"{type(error).__name__}: {error}") from error
+        # The mail itself is to blame, such as for a line break in its address, and the library's text repeats it.
+        raise NeverTaken(f"Its address or text can't go into a mail: {type(error).__name__}.") from None
+    try:
+        with _handed_over(recipient, content) as handover:
+            yield handover
+    except NotTaken as refused:
+        # Servers like to repeat whom they refuse.
+        raise type(refused)(_without_address(str(refused), recipient)) from None
+
+
+@contextmanager
+def _handed_over(recipient: str, content: bytes) -> Iterator[Handover]:
     deadline = monotonic() + HANDSHAKE_SECONDS
     try:
         handover = Handover(connections.take(PATIENCE_SECONDS))
@@ -145,6 +155,12 @@ def _address(text: str) -> str:
     if not (local and at and domain) or re.search(r"[\s<>]", address) or not local.isascii():
         raise ValueError("That is not an e-mail address.")
     return f"{local}@{domain.encode('idna').decode()}"
+
+
+def _without_address(text: str, address: str) -> str:
+    for part in (address, address.rpartition("@")[0]):
+        text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "[address]", text, flags=re.IGNORECASE)
+    return text
 
 
 def _as_data(content: bytes) -> bytes:

@@ -1,15 +1,13 @@
 """What orders announces: its published language."""
 
-from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, Event, Line, Moment
+from eventbus import Contract, Day, Event, Line, Moment, Named, Whole
 from orders.currencies import COUNTRIES, SMALLEST
 
 
@@ -35,7 +33,7 @@ Email = Annotated[str, Field(max_length=254, pattern=r"^[^\s\x00-\x1f\x7f-\x9f@]
 Amount = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=4)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Country = Annotated[str, AfterValidator(_country)]
-Quantity = Annotated[int, Field(ge=1, lt=2**31)]
+Quantity = Annotated[Whole, Field(ge=1, lt=2**31)]
 
 
 class Item(Contract):
@@ -61,14 +59,14 @@ class Shortage(Contract):
     """A product that an order asked more of than there was."""
 
     product_id: Identifier
-    requested: Annotated[int, Field(ge=1)]
-    available: Annotated[int, Field(ge=0)]
+    requested: Annotated[Whole, Field(ge=1, lt=2**53)]
+    available: Annotated[Whole, Field(ge=0, lt=2**53)]
 
 
 class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_id"):
     """The shop accepted an order. Carries all that a consumer needs: nobody has to call back."""
 
-    order_id: UUID
+    order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: Annotated[tuple[Item, ...], Field(min_length=1)]
@@ -81,7 +79,7 @@ class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_
 class OrderConfirmed(Event, type="order.confirmed", version="1.0", aggregate="order_id"):
     """Every line of the order is set aside: it will be delivered."""
 
-    order_id: UUID
+    order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
@@ -92,7 +90,7 @@ class OrderConfirmed(Event, type="order.confirmed", version="1.0", aggregate="or
 class OrderRejected(Event, type="order.rejected", version="1.0", aggregate="order_id"):
     """The order will not be delivered, for this reason. `shortages` names what there was too little of."""
 
-    order_id: UUID
+    order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
@@ -116,7 +114,7 @@ class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="or
     `cancelled_by` is None in what was published before this was noted.
     """
 
-    order_id: UUID
+    order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
@@ -129,7 +127,7 @@ class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="or
 class OrderShipped(Event, type="order.shipped", version="1.0", aggregate="order_id"):
     """The order is on its way to the customer."""
 
-    order_id: UUID
+    order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
@@ -137,4 +135,4 @@ class OrderShipped(Event, type="order.shipped", version="1.0", aggregate="order_
     currency: Currency
     carrier: Words
     tracking_number: Words
-    estimated_delivery: date
+    estimated_delivery: Day

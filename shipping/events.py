@@ -1,12 +1,10 @@
 """What shipping announces."""
 
-from datetime import date
 from typing import Annotated
-from uuid import UUID
 
 from pydantic import Field
 
-from eventbus import Event, Line
+from eventbus import Day, Event, Line, Named
 
 Words = Annotated[Line, Field(max_length=200)]
 
@@ -16,7 +14,7 @@ class ShipmentDispatched(
 ):
     """The parcel has left the house. It belongs to the order's own stream, in which it excludes order.cancelled."""
 
-    order_id: UUID
+    order_id: Named
     carrier: Words
     tracking_number: Words
-    estimated_delivery: date
+    estimated_delivery: Day

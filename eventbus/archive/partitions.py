@@ -1,18 +1,23 @@
 """Monthly partitions of the archive and the inbox, cut by the time prefix of the event's UUIDv7 (RFC 9562, 5.7)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from django.db import connection
 
+from eventbus.db.clock import database_time
 from eventbus.db.ddl import without_queueing
 from eventbus.ids import first_id_at
 
 PARTITIONED = ("event", "processed_event")
 
 MONTHS_AHEAD = 3
+
+#: More rows than this are not moved out of the default partition: everybody would wait for it.
+MOST_STRAYS = 20_000
 
 EXISTING = """
 SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent IN ('event'::regclass, 'processed_event'::regclass)
@@ -24,6 +29,7 @@ IN_DEFAULT = """
 SELECT EXISTS (SELECT FROM event_default WHERE id >= %(start)s AND id < %(end)s)
     OR EXISTS (SELECT FROM processed_event_default WHERE event_id >= %(start)s AND event_id < %(end)s)
 """
+STRAYS = "SELECT id FROM event_default UNION SELECT event_id FROM processed_event_default LIMIT %s"
 
 # Neither privileges nor triggers for whole statements come down from the parent.
 SEAL = """
@@ -65,24 +71,38 @@ def months() -> dict[datetime, list[str]]:
 def ensure_partitions(now: datetime | None = None) -> list[str]:
     """Create the partitions of this month and the next ones where they are missing; returns the new ones' names.
 
-    An event that fits none (a foreign clock, an id that is not a UUIDv7) goes to the default partition.
+    An event that fits none goes to the default partition. What is of a month by now, or of one that has been, goes on
+    to its partition.
     """
-    now = now or datetime.now(UTC)
-    return create_partitions(month_start(now, ahead) for ahead in range(MONTHS_AHEAD + 1))
+    now = now or database_time()
+    wanted = {month_start(now, ahead) for ahead in range(MONTHS_AHEAD + 1)}
+    return create_partitions(sorted(wanted | months_of_strays(now)))
+
+
+def months_of_strays(now: datetime) -> set[datetime]:
+    """The months, up to those that get their partitions now, to which rows of the default partition belong."""
+    return {month for event_id in strays() if (month := month_of(event_id, now))}
+
+
+def strays(limit: int = MOST_STRAYS) -> list[UUID]:
+    """The ids of the events in the default partition, in no order: what is archived and what consumers did with it."""
+    with connection.cursor() as cursor:
+        cursor.execute(STRAYS, [limit])
+        return [event_id for (event_id,) in cursor.fetchall()]
 
 
 def create_partitions(wanted: Iterable[datetime]) -> list[str]:
     """Create the missing partitions of these months; returns their names.
 
-    A month of which the default partition holds rows goes on there: PostgreSQL would refuse its partition. Raises
-    OperationalError where traffic leaves no moment for it.
+    What the default partition holds of them is moved, unless there is so much in it that all would wait: then those
+    months go on there. Raises OperationalError where traffic leaves no moment for it.
     """
     existing = months()
     created = []
     for month in wanted:
         missing = [f"{table}_{month:%Y_%m}" for table in PARTITIONED]
         missing = [name for name in missing if name not in existing.get(month, [])]
-        if missing and not _is_in_default(month):
+        if missing and not (_is_in_default(month) and len(strays()) == MOST_STRAYS):
             without_queueing(lambda month=month, names=missing: _create(month, names))  # type: ignore[misc]
             created += missing
     return sorted(created)
@@ -101,7 +121,32 @@ def _is_in_default(month: datetime) -> bool:
     return bool(row and row[0])
 
 
-def _create(month: datetime, names: Iterable[str]) -> None:
+def without_strays(fill: Callable[[], None], keep: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Let `fill` make partitions while the default ones are empty, then put their rows where they belong. In a
+    transaction that has the tables for itself.
+
+    `keep`: of a table, which rows are kept, as SQL. The archive's rows can't be deleted, but its parts can be dropped.
+    """
+    with connection.cursor() as cursor:
+        for table in PARTITIONED:
+            cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {table}_default")
+            cursor.execute(f"ALTER TABLE {table}_default RENAME TO {table}_strays")
+            cursor.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
+        seal("event_default")
+        fill()
+        for table in PARTITIONED:
+            cursor.execute(f"INSERT INTO {table} SELECT * FROM {table}_strays WHERE {keep.get(table, 'true')}")
+            cursor.execute(f"DROP TABLE {table}_strays")
+
+
+def _create(month: datetime, names: Sequence[str]) -> None:
+    if _is_in_default(month):
+        without_strays(lambda: _create_empty(month, names))
+    else:
+        _create_empty(month, names)
+
+
+def _create_empty(month: datetime, names: Sequence[str]) -> None:
     for name in names:
         table = name.removesuffix(f"_{month:%Y_%m}")
         with connection.cursor() as cursor:

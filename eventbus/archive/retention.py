@@ -3,17 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection, transaction
+from django.db.models import F
 
 from eventbus.archive.models import PrunedMonth
-from eventbus.archive.partitions import month_start, months
+from eventbus.archive.partitions import create_partitions, month_start, months, months_of_strays, without_strays
 from eventbus.conf import bus_settings
+from eventbus.db.clock import database_time
 from eventbus.db.ddl import is_busy, without_queueing
 from eventbus.db.locks import AdvisoryLock
 from eventbus.db.sql import fetch
@@ -41,6 +43,25 @@ WHERE state IN ('running', 'paused') AND position < %(end)s AND upto >= %(start)
 CUT = """
 INSERT INTO stream_cut AS cut (aggregate_type, aggregate_id, sequence)
 SELECT aggregate_type, aggregate_id, max(sequence) FROM event WHERE id >= %(start)s AND id < %(end)s GROUP BY 1, 2
+ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = greatest(cut.sequence, EXCLUDED.sequence)
+"""
+OLD_STRAYS = """
+SELECT (SELECT count(*) FROM event_default WHERE occurred_at < %(before)s)
+     + (SELECT count(*) FROM processed_event_default WHERE processed_at < %(before)s)
+"""
+COUNT_STRAYS = "SELECT count(*) FROM event_default WHERE occurred_at < %(before)s"
+NEEDED_STRAYS = """
+WITH old AS (
+    SELECT id FROM event_default WHERE occurred_at < %(before)s
+    UNION SELECT event_id FROM processed_event_default WHERE processed_at < %(before)s
+)
+SELECT (SELECT count(*) FROM old JOIN outbox o ON o.event_id = old.id)
+     + (SELECT count(*) FROM old JOIN dead_letter d ON d.event_id = old.id WHERE d.state IN ('open', 'replaying'))
+     + (SELECT count(*) FROM old JOIN processed_event p ON p.event_id = old.id WHERE p.outcome = 'waiting')
+"""
+CUT_STRAYS = """
+INSERT INTO stream_cut AS cut (aggregate_type, aggregate_id, sequence)
+SELECT aggregate_type, aggregate_id, max(sequence) FROM event_default WHERE occurred_at < %(before)s GROUP BY 1, 2
 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = greatest(cut.sequence, EXCLUDED.sequence)
 """
 COUNT = "SELECT count(*) FROM event WHERE id >= %(start)s AND id < %(end)s"
@@ -74,17 +95,26 @@ def before_pruning(prepare: Preparation) -> Preparation:
 
 def due(now: datetime | None = None) -> list[Month]:
     """The months that end before the time to keep begins, the oldest first. Raises ImproperlyConfigured."""
+    cutoff = _cutoff(now)
+    return [_check(start) for start in months() if month_start(start, 1) <= cutoff]
+
+
+def _cutoff(now: datetime | None) -> datetime:
     if bus_settings.ARCHIVE_DAYS < 1:
         raise ImproperlyConfigured(f"ARCHIVE_DAYS is {bus_settings.ARCHIVE_DAYS}: keep events for a day at least.")
-    cutoff = (now or datetime.now(UTC)) - timedelta(days=bus_settings.ARCHIVE_DAYS)
-    return [_check(start) for start in months() if month_start(start, 1) <= cutoff]
+    return (now or database_time()) - timedelta(days=bus_settings.ARCHIVE_DAYS)
 
 
 def prune(now: datetime | None = None) -> Iterator[Month]:
     """Drop what is due, month by month from the oldest, and yield each; ends at the first that has to stay.
 
-    Raises DatabaseError, and whatever a preparation raises.
+    What is of no month goes when it happened so long ago. Raises DatabaseError, and whatever a preparation raises.
     """
+    cutoff = _cutoff(now)
+    # What came with an id of a month that is over is of that month.
+    create_partitions(sorted(months_of_strays(now or database_time())))
+    if strays_before(cutoff) and (gone := without_queueing(lambda: _drop_strays(cutoff))):
+        log.info("archive.strays_pruned", events=gone)
     for month in due(now):
         done = month if month.kept_because else _prune_month(month)
         if done is None:
@@ -99,8 +129,27 @@ def prune(now: datetime | None = None) -> Iterator[Month]:
 
 
 def events_without_month() -> int:
-    """How many events lie in the default partition. They are of no month, so they are never pruned."""
+    """How many events lie in the default partition."""
     return _count("SELECT count(*) FROM event_default")
+
+
+def strays_before(moment: datetime) -> int:
+    """How many rows of the default partition are of what happened before this moment."""
+    return _count(OLD_STRAYS, {"before": moment})
+
+
+def _drop_strays(before: datetime) -> int:
+    """Returns how many events went: none while one of them is needed, as with a month."""
+    if _count(NEEDED_STRAYS, {"before": before}):
+        log.error("archive.strays_kept", because="one is in the outbox, an open dead letter, or waits behind one")
+        return 0
+    gone = _count(COUNT_STRAYS, {"before": before})
+    with connection.cursor() as cursor:
+        cursor.execute(CUT_STRAYS, {"before": before})
+    moment = f"'{before.isoformat()}'"
+    keep = {"event": f"occurred_at >= {moment}", "processed_event": f"processed_at >= {moment}"}
+    without_strays(lambda: None, keep)
+    return gone
 
 
 def _check(start: datetime) -> Month:
@@ -145,7 +194,9 @@ def _drop_month(month: Month) -> Month | None:
         return seen
     with connection.cursor() as cursor:
         cursor.execute(CUT, {"start": first_id_at(month.start), "end": first_id_at(month.end)})
-    PrunedMonth.objects.update_or_create(month=month.start.date(), defaults={"events": seen.events})
+    # A stray of a month that is long gone makes it go again.
+    pruned, _ = PrunedMonth.objects.get_or_create(month=month.start.date(), defaults={"events": 0})
+    PrunedMonth.objects.filter(pk=pruned.pk).update(events=F("events") + seen.events)
     _drop(tables)
     return seen
 

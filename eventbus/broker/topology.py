@@ -40,20 +40,28 @@ class Exchange:
 
 def consumer_queue(consumer: Consumer) -> Queue:
     """The consumer's own queue. What operators tune (length, age) is a broker policy: arguments can't change later."""
-    arguments = {
+    return Queue(consumer.name, _with_dead_letters(consumer.name), EVENTS, consumer.routing_keys)
+
+
+def upkeep_queue() -> Queue:
+    """Where beat's tasks wait. Anybody may publish to it, so what is no task of ours is kept as everywhere."""
+    return Queue(UPKEEP, _with_dead_letters(UPKEEP))
+
+
+def _with_dead_letters(name: str) -> dict[str, Any]:
+    return {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": DEAD,
-        "x-dead-letter-routing-key": consumer.name,
+        "x-dead-letter-routing-key": name,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
-    return Queue(consumer.name, arguments, EVENTS, consumer.routing_keys)
 
 
-def dead_queue(consumer: Consumer) -> Queue:
-    """Where the consumer's dead letters wait. RabbitMQ 4 would drop one after 20 reads; hence the high limit."""
-    return Queue(consumer.dead_queue, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}, DEAD, (consumer.name,))
+def dead_queue(name: str) -> Queue:
+    """Where the dead letters of this queue wait. RabbitMQ 4 would drop one after 20 reads; hence the high limit."""
+    return Queue(f"{name}.dead", {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}, DEAD, (name,))
 
 
 def exchanges() -> list[Exchange]:
@@ -69,9 +77,10 @@ def queues() -> Iterator[Queue]:
     # Quorum like all others: a classic queue can't be declared while its home node is down, and no relay would publish.
     arguments = {"x-queue-type": "quorum", "x-message-ttl": 86_400_000, "x-max-length": 10_000}
     yield Queue(UNROUTED, arguments, UNROUTED, ("",))
-    yield Queue(UPKEEP, {"x-queue-type": "quorum"})
+    yield dead_queue(UPKEEP)
+    yield upkeep_queue()
     for consumer in CONSUMERS.values():
-        yield dead_queue(consumer)
+        yield dead_queue(consumer.name)
         yield consumer_queue(consumer)
 
 

@@ -1,15 +1,23 @@
 """The envelope as bytes: written for the wire, read from the wire, strict about both."""
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from pydantic import ValidationError
 
 from eventbus.contracts.event import Envelope, Event, Metadata
-from eventbus.contracts.exact_json import decode_archived_json, decode_json, encode_json, is_storable
+from eventbus.contracts.exact_json import (
+    decode_archived_json,
+    decode_json,
+    encode_json,
+    encode_sorted_json,
+    is_storable,
+)
 from eventbus.contracts.registry import contract_of
 from eventbus.contracts.rows import WireFields
 from eventbus.errors import InvalidEvent, Reason, RepeatedName
+from eventbus.ids import is_of_the_future
 
 #: The largest body that a consumer reads, in bytes. A bigger one is a dead letter.
 MAX_BODY_BYTES = 1_000_000
@@ -52,6 +60,8 @@ def decode(body: bytes | str) -> Event:
         envelope = Envelope.model_validate(raw)
     except ValidationError as error:
         raise InvalidEvent(Reason.INVALID_ENVELOPE, explain(error)) from error
+    if is_of_the_future(envelope.event_id):
+        raise InvalidEvent(Reason.INVALID_ENVELOPE, "eventId: its time is months ahead. The sender's clock is wrong.")
     contract = contract_of(envelope.event_type, envelope.version)
     try:
         event = contract.from_envelope(envelope)
@@ -102,6 +112,12 @@ def from_row(fields: WireFields) -> Event:
     except ValidationError as error:
         detail = f"{fields.event_type} {fields.event_id}: {explain(error)}"
         raise InvalidEvent(Reason.INVALID_DATA, detail) from error
+
+
+def payload_hash(event: Event) -> int:
+    """64 bits of what an event says and of whom: the same however its JSON is laid out, another for other data."""
+    said = encode_sorted_json([event.type, event.aggregate_type, event.aggregate_id, event.envelope.data])
+    return int.from_bytes(blake2b(said, digest_size=8).digest(), signed=True)
 
 
 def explain(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ from pydantic import UUID7, BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic.alias_generators import to_camel
 
 from eventbus.contracts.exact_json import encode_json
-from eventbus.contracts.fields import Line, Moment, Named
+from eventbus.contracts.fields import Line, Moment, Named, Whole
 from eventbus.contracts.registry import register
 from eventbus.contracts.versions import VERSION, routing_key
 
@@ -37,7 +37,7 @@ class Envelope(Contract):
     event_type: Annotated[Line, Field(max_length=200)]
     aggregate_type: Annotated[Line, Field(max_length=200)]
     aggregate_id: Annotated[Line, Field(max_length=64)]
-    sequence: Annotated[int, Field(strict=True, ge=1, lt=2**31)]
+    sequence: Annotated[Whole, Field(ge=1, lt=2**31)]
     occurred_at: Moment
     metadata: Metadata
     data: dict[str, Any]

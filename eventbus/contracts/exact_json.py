@@ -14,6 +14,8 @@ MAX_EXPONENT, MAX_CHARS = 100, 1_000
 
 #: Writes the digits as they are, never as a float.
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
+#: The same, with the names of each object in one order.
+encode_sorted_json = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 #: Reads what the archive wrote out: quick, and trusting that nothing in it is meant to do harm.
 decode_archived_json = msgspec.json.Decoder(float_hook=Decimal).decode
 

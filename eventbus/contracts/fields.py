@@ -1,7 +1,7 @@
 """Types of fields that a contract may name: what they hold can be stored, and written on a line."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _written_out(value: object) -> object:
@@ -16,6 +17,13 @@ def _written_out(value: object) -> object:
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
         return value
     raise PydanticCustomError("moment", "Not a moment as RFC 3339 writes it, with a time zone.")
+
+
+def _a_day(value: object) -> object:
+    # The same of a day; a datetime is a date to Python.
+    if type(value) is date or (isinstance(value, str) and _FULL_DATE.fullmatch(value)):
+        return value
+    raise PydanticCustomError("day", "Not a day as RFC 3339 writes it, such as 2026-02-01.")
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -36,5 +44,9 @@ def _not_a_limit(value: UUID) -> UUID:
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 #: A moment with a time zone, in UTC once it is read. On the wire it is text as in RFC 3339.
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
+#: A day, on the wire as in 2026-02-01.
+Day = Annotated[date, BeforeValidator(_a_day)]
+#: A whole number that is written as one: not "1", not 1.0, not true.
+Whole = Annotated[int, Field(strict=True)]
 #: A UUID that is neither nil nor max.
 Named = Annotated[UUID, AfterValidator(_not_a_limit)]

@@ -18,6 +18,7 @@ from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import describe
 from eventbus.worker.processing import read
+from eventbus.worker.telling import told
 
 WRITES = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+(?!SET\b)(?:ONLY\s+)?"?([a-z_]+)"?', re.IGNORECASE)
 #: The bus's own bookkeeping: it says nothing of what the handler did.
@@ -67,8 +68,8 @@ def dry_run(letter: DeadLetter) -> DryRun:
             transaction.set_rollback(True)
     except Exception as error:  # noqa: BLE001  how it fails is the answer
         trial.verdict = "fails"
-        trial.error = f"{type(error).__name__}: {error}"
-        trial.traceback = describe(error)
+        trial.error = told(f"{type(error).__name__}: {error}", body)
+        trial.traceback = told(describe(error), body)
     else:
         trial.verdict = "works" if new else "already handled"
     trial.writes = dict(recorder.writes)

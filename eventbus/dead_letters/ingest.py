@@ -11,6 +11,7 @@ from django.db import DatabaseError, DataError, InterfaceError, connection
 
 from eventbus.backoff import backoff
 from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.broker.topology import UPKEEP, dead_queue
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
 from eventbus.declaration import CONSUMERS
@@ -65,8 +66,8 @@ class Ingester:
         # A message is kept byte by byte: its author may have been wrong about the encoding.
         channel.auto_decode = False
         channel.basic_qos(0, BATCH, False)
-        for consumer in CONSUMERS.values():
-            channel.basic_consume(consumer.dead_queue, callback=partial(self._on_message, consumer.name))
+        for name in (*CONSUMERS, UPKEEP):
+            channel.basic_consume(dead_queue(name).name, callback=partial(self._on_message, name))
         return channel
 
     def _on_message(self, consumer: str, message: Any) -> None:

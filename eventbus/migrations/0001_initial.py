@@ -69,6 +69,7 @@ CREATE TABLE processed_event (
     consumer text COLLATE "C" NOT NULL,
     outcome text COLLATE "C" NOT NULL DEFAULT 'done',
     attempts integer NOT NULL DEFAULT 1,
+    payload_hash bigint,
     processed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (event_id, consumer)
 ) PARTITION BY RANGE (event_id);
@@ -214,6 +215,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("attempts", models.IntegerField(default=1)),
+                (
+                    "payload_hash",
+                    models.BigIntegerField(help_text="None where nobody has read the payload.", null=True),
+                ),
                 ("processed_at", models.DateTimeField()),
             ],
             options={

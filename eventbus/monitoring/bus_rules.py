@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+from eventbus.archive.partitions import strays
+from eventbus.broker.topology import UPKEEP
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.clock import database_time
+from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY
@@ -224,6 +227,16 @@ def queue_lost(seen: Observation) -> Mapping[str, float]:
 
 
 @alarm_rule(
+    "events_of_no_month",
+    "events in the default partition: by their ids they are of the future, or of a month that was pruned",
+    threshold=1,
+    advice="Some clock is wrong, the database's perhaps. They are moved when their month is made: docs/archive.md.",
+)
+def events_of_no_month(seen: Observation) -> Mapping[str, float]:
+    return {"": float(len(strays()))}
+
+
+@alarm_rule(
     "dead_letters",
     "events that the consumer gave up and nobody has seen to",
     threshold=1,
@@ -231,7 +244,10 @@ def queue_lost(seen: Observation) -> Mapping[str, float]:
 )
 def dead_letters(seen: Observation) -> Mapping[str, float] | None:
     queues = _queues(seen)
-    return None if queues is None else {queue.name: float(queue.dead) for queue in queues}
+    if queues is None:
+        return None
+    of_upkeep = DeadLetter.objects.filter(consumer=UPKEEP, state=DeadLetterState.OPEN).count()
+    return {queue.name: float(queue.dead) for queue in queues} | {UPKEEP: float(of_upkeep)}
 
 
 @alarm_rule(

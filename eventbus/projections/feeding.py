@@ -17,6 +17,7 @@ from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables
 from eventbus.recording.publish import publishing_refused
 from eventbus.worker import inbox
 from eventbus.worker.failures import is_momentary, is_outage
+from eventbus.worker.telling import told
 
 #: Events in a transaction. More make a set-wise handler no faster, and take memory.
 WINDOW = 2_000
@@ -129,9 +130,8 @@ def _handle(shadow: ShadowTables, events: list[Event]) -> None:
             except Exception as error:
                 if isinstance(error, DatabaseError) and (is_outage(error) or is_momentary(error)):
                     raise
-                raise HandlerFailed(
-                    f"{consumer.name} fails at {_name(part)}: {type(error).__name__}: {error}"
-                ) from error
+                cause = told(f"{type(error).__name__}: {error}", *part)
+                raise HandlerFailed(f"{consumer.name} fails at {_name(part)}: {cause}") from error
     elsewhere = [table for table, writes in fetch(_WRITES, [shadow.schema]) if writes != before.get(table, 0)]
     if elsewhere:
         raise RebuildRefused(

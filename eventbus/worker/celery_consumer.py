@@ -144,7 +144,7 @@ class BusConsumer(StockConsumer):
         def on_delivery(message: Any) -> Any:
             lane = self.lanes.get(message.delivery_info.get("queue"))
             if lane is None:
-                return stock(message)
+                return self._refuse(message, why) if (why := what_is_forged(message)) else stock(message)
             # A redelivered one may be what killed its process: alone, it takes no innocent with it.
             (lane.alone if message.delivery_info.get("redelivered") else lane.waiting).append(message)
             self._dispatch(lane)
@@ -258,9 +258,21 @@ class BusConsumer(StockConsumer):
         self._refuse(message, f"not decodable: {exc}")
 
     def _refuse(self, message: Any, why: str) -> None:
-        """Celery's own handlers acknowledge what they don't understand, and it is gone without a trace."""
-        log.error("message.refused", reason=why, queue=message.delivery_info.get("routing_key"))
+        """Celery's own handlers acknowledge what they don't understand, and it is gone without a trace. The broker
+        makes a dead letter of it."""
+        log.error("message.refused", reason=why, queue=message.delivery_info.get("queue"))
         message.reject_log_error(log, self.connection_errors)
+
+
+def what_is_forged(message: Any) -> str | None:
+    """What beat would not send, in the headers of a task: it would run as a consumer, or keep the upkeep waiting."""
+    headers = message.headers or {}
+    if headers.get("task") in CONSUMERS:
+        return "a consumer's task: events are published, not called"
+    limits = headers.get("timelimit")
+    if headers.get("eta") or (isinstance(limits, list | tuple) and any(limits)):
+        return "a task with a time of its own"
+    return None
 
 
 def broker_queue(consumer: Consumer, consumers: int, processes: int) -> BusQueue:

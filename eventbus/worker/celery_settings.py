@@ -20,10 +20,11 @@ CELERY: dict[str, Any] = {
     "beat_scheduler": "eventbus.worker.scheduler:StaticScheduler",
     # Its sign of life comes once a round.
     "beat_max_loop_interval": 5,
-    # Acknowledge after the commit; give back what a killed process had; never acknowledge a failure by itself.
+    # Acknowledge after the commit, and give back what a killed process had. A periodic task that fails is logged, and
+    # its next run does what it left; of consumers no failure is acknowledged by itself (`eventbus.worker.tasks`).
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
-    "task_acks_on_failure": False,
+    "task_acks_on_failure": True,
     "task_acks_on_timeout": False,
     # Otherwise an old run and its redelivered twin go side by side after a reconnect.
     "worker_cancel_long_running_tasks_on_connection_loss": True,

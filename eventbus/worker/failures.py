@@ -16,6 +16,7 @@ from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, Reaso
 from eventbus.worker.code_place import place_of
 from eventbus.worker.delivery import PASSED_ON, Delivery
 from eventbus.worker.ordering import BlockedByEarlier
+from eventbus.worker.telling import told
 
 #: SQLSTATEs that a second run in the same second usually heals: deadlock, serialization failure, lock time-out.
 MOMENTARY = frozenset({"40P01", "40001", "55P03"})
@@ -153,8 +154,8 @@ def dead_message(consumer: Consumer, delivery: Delivery, dead: GiveUp, error: Ex
         "x-error-place": place_of(error),
         "x-code-version": bus_settings.CODE_VERSION,
         "x-error-class": f"{type(error).__module__}.{type(error).__qualname__}",
-        "x-error-message": str(error)[:MAX_HEADER_CHARS],
-        "x-traceback": describe(error)[-MAX_HEADER_CHARS:],
+        "x-error-message": told(str(error), delivery.body)[:MAX_HEADER_CHARS],
+        "x-traceback": told(describe(error), delivery.body)[-MAX_HEADER_CHARS:],
     }
     return _resend(DEAD, consumer, delivery, headers)
 
@@ -165,7 +166,7 @@ def describe(error: Exception) -> str:
 
 
 def _with_attempt(delivery: Delivery, error: Exception, now: datetime) -> str:
-    cause = f"{type(error).__name__}: {error}"[:MAX_ATTEMPT_CHARS]
+    cause = told(f"{type(error).__name__}: {error}", delivery.body)[:MAX_ATTEMPT_CHARS]
     attempts = [*delivery.attempts, {"attempt": delivery.attempt, "at": now.isoformat(), "error": cause}]
     if len(attempts) > FIRST_ATTEMPTS + LAST_ATTEMPTS:
         attempts = attempts[:FIRST_ATTEMPTS] + attempts[-LAST_ATTEMPTS:]

@@ -11,21 +11,25 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from eventbus.contracts.codec import payload_hash
 from eventbus.contracts.event import Event
 from eventbus.declaration import Consumer
+from eventbus.errors import InvalidEvent, Reason
 from eventbus.failpoints import failpoint
 from eventbus.recording.context import handling
 from eventbus.recording.publish import single_statement
 from eventbus.worker import lock_waits, ordering, pause
 from eventbus.worker.ordering import BlockedByEarlier
+from eventbus.worker.telling import told
 
 # Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
 # is what it waits for. So may that of an event that waits behind one.
 CLAIM = """
-INSERT INTO processed_event AS done (event_id, consumer, attempts)
-SELECT event_id, %s, attempts FROM unnest(%s::uuid[], %s::int[]) AS t(event_id, attempts) ORDER BY event_id
+INSERT INTO processed_event AS done (event_id, consumer, attempts, payload_hash)
+SELECT event_id, %s, attempts, hash FROM unnest(%s::uuid[], %s::int[], %s::bigint[]) AS t(event_id, attempts, hash)
+ORDER BY event_id
 ON CONFLICT (event_id, consumer) DO UPDATE
-    SET outcome = 'done', attempts = EXCLUDED.attempts, processed_at = now()
+    SET outcome = 'done', attempts = EXCLUDED.attempts, payload_hash = EXCLUDED.payload_hash, processed_at = now()
     WHERE done.outcome IN ('dead', 'waiting')
 RETURNING event_id
 """
@@ -33,6 +37,11 @@ RETURNING event_id
 # one is inserted. What a rebuild has marked as done meanwhile is a conflict, whatever this statement's snapshot says.
 CLAIM_OF_PROJECTION = CLAIM.replace("ORDER BY", f", (SELECT {pause.SHARE}) AS pause ORDER BY")
 IS_DONE = "SELECT EXISTS (SELECT FROM processed_event WHERE event_id = %s AND consumer = %s AND outcome = 'done')"
+# What a rebuild has marked as done has no hash.
+OF_ANOTHER_PAYLOAD = """
+SELECT p.event_id FROM processed_event p JOIN unnest(%s::uuid[], %s::bigint[]) AS t(event_id, hash) USING (event_id)
+WHERE p.consumer = %s AND p.outcome = 'done' AND p.payload_hash <> t.hash LIMIT 1
+"""
 MARK_DEAD = """
 INSERT INTO processed_event (event_id, consumer, attempts, outcome) VALUES (%s, %s, %s, 'dead')
 ON CONFLICT (event_id, consumer) DO NOTHING
@@ -64,6 +73,8 @@ def process(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
 
 def _process_as_they_come(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
     fresh = _claim(consumer, arrivals)
+    if len(fresh) < len(arrivals):
+        _refuse_impostors(consumer, arrivals)
     if fresh:
         with single_statement():
             handle(consumer, fresh)
@@ -77,6 +88,8 @@ def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
     plan = ordering.plan(consumer, [arrival.event for arrival in arrivals])
     attempts = {arrival.event.envelope.event_id: arrival.attempt for arrival in arrivals}
     fresh = _claim(consumer, [Arrival(event, attempts.get(event.envelope.event_id, 1)) for event in plan.due])
+    # Also of what is fresh: what is due is read from the archive, whatever arrived under its id.
+    _refuse_impostors(consumer, arrivals)
     with single_statement():
         for event in fresh:
             try:
@@ -84,7 +97,8 @@ def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
             except Exception as error:
                 if event.envelope.event_id in attempts:
                     raise
-                raise BlockedByEarlier(f"{event.envelope.event_id}: {type(error).__name__}: {error}") from error
+                cause = told(f"{type(error).__name__}: {error}", event)
+                raise BlockedByEarlier(f"{event.envelope.event_id}: {cause}") from error
     ordering.let_wait(consumer, plan.waiting)
     ordering.advance(consumer, plan.due)
     return len(fresh)
@@ -96,11 +110,20 @@ def _claim(consumer: Consumer, arrivals: Sequence[Arrival]) -> list[Event]:
     statement = CLAIM_OF_PROJECTION if consumer.tables else CLAIM
     paused = [consumer.name] if consumer.tables else []
     with connection.cursor() as cursor:
-        cursor.execute(
-            statement, [consumer.name, list(by_id), [arrival.attempt for arrival in by_id.values()], *paused]
-        )
+        attempts = [arrival.attempt for arrival in by_id.values()]
+        hashes = [payload_hash(arrival.event) for arrival in by_id.values()]
+        cursor.execute(statement, [consumer.name, list(by_id), attempts, hashes, *paused])
         new = {event_id for (event_id,) in cursor.fetchall()}
     return [arrival.event for event_id, arrival in by_id.items() if event_id in new]
+
+
+def _refuse_impostors(consumer: Consumer, arrivals: Sequence[Arrival]) -> None:
+    """Raises InvalidEvent where one of the arrivals has the id of an event that is done, and says something else."""
+    ids = [arrival.event.envelope.event_id for arrival in arrivals]
+    with connection.cursor() as cursor:
+        cursor.execute(OF_ANOTHER_PAYLOAD, [ids, [payload_hash(arrival.event) for arrival in arrivals], consumer.name])
+        if found := cursor.fetchone():
+            raise InvalidEvent(Reason.INVALID_ENVELOPE, f"eventId: {found[0]} is an event with another payload.")
 
 
 def handle(consumer: Consumer, events: list[Event]) -> None:
@@ -120,6 +143,7 @@ def _process_outside(consumer: Consumer, arrival: Arrival) -> int:
         cursor.execute(IS_DONE, [event_id, consumer.name])
         row = cursor.fetchone()
     if row is not None and row[0]:
+        _refuse_impostors(consumer, [arrival])
         return 0
     with handling(arrival.event.envelope, consumer.name):
         consumer.handler(arrival.event)

@@ -20,6 +20,7 @@ class ProcessedEvent(models.Model):
     consumer = models.TextField()
     outcome = models.TextField(choices=Outcome.choices, default=Outcome.DONE)
     attempts = models.IntegerField(default=1)
+    payload_hash = models.BigIntegerField(null=True, help_text="None where nobody has read the payload.")
     processed_at = models.DateTimeField()
 
     class Meta:

@@ -34,6 +34,7 @@ from eventbus.worker.failures import (
     RetryLater,
     dead_message,
     decide,
+    describe,
     is_locked_out,
     is_momentary,
     is_outage,
@@ -42,6 +43,7 @@ from eventbus.worker.failures import (
 )
 from eventbus.worker.inbox import Arrival
 from eventbus.worker.ordering import BlockedByEarlier
+from eventbus.worker.telling import told
 
 log = structlog.get_logger(__name__)
 
@@ -91,13 +93,12 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
         lock_waits.lengthen_when_over()
         arrivals = [Arrival(read(consumer, delivery), delivery.attempt) for delivery in deliveries]
         new = inbox.process(consumer, arrivals)
-    except Exception as error:
-        log.warning(
-            "batch.split", consumer=consumer.name, events=len(deliveries), error=f"{type(error).__name__}: {error}"
-        )
+    except Exception as error:  # noqa: BLE001  whatever it is, its text may repeat what the events say
+        cause = told(f"{type(error).__name__}: {error}", *(delivery.body for delivery in deliveries))
+        log.warning("batch.split", consumer=consumer.name, events=len(deliveries), error=cause)
         if is_locked_out(error):
             lock_waits.shorten()
-        raise BatchFailed(f"{type(error).__name__}: {error}") from error
+        raise BatchFailed(cause) from None
     log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
     return new
 
@@ -123,19 +124,20 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
     Raises Postponed or DeadLettered when the delivery is settled that way, and Unsettled when it could not be.
     """
     event: Event | None = None
+    failure: Exception | None = None
     try:
         # Before it is read: reading may be what kills.
         if delivery.redeliveries >= REDELIVERY_LIMIT:
             raise PoisonMessage(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
         event = read(consumer, delivery)
         new = _process_persistently(consumer, Arrival(event, delivery.attempt))
-    except Exception as error:  # noqa: BLE001  whatever it is, it is settled and raised again
-        with _log_ids(consumer, event):
-            _settle_failure(consumer, delivery, event, error)
-    else:
-        with _log_ids(consumer, event):
-            log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
-        return new
+    except Exception as error:  # noqa: BLE001  whatever it is, it is settled below, and told without its values
+        failure = error
+    with _log_ids(consumer, event):
+        if failure is not None:
+            _settle_failure(consumer, delivery, event, failure)
+        log.info("event.processed" if new else "event.duplicate", attempt=delivery.attempt)
+    return new
 
 
 def put_back(consumer: Consumer, deliveries: Sequence[Delivery]) -> NoReturn:
@@ -185,18 +187,19 @@ def _process_persistently(consumer: Consumer, arrival: Arrival) -> int:
 
 def _settle_failure(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception) -> NoReturn:
     """Note where a delivery that failed goes on. Raises what has become of it: a Failed."""
-    cause = f"{type(error).__name__}: {error}"
+    cause = told(f"{type(error).__name__}: {error}", delivery.body)
     if is_outage(error):
         log.warning("event.kept", error=cause)
-        raise Unsettled(cause, may_be_outage=True) from error
+        raise Unsettled(cause, may_be_outage=True)
     try:
         _settle(consumer, delivery, event, error, cause)
     except DataError:
         raise  # Kept, it would be refused for ever. So the broker counts its deliveries, and gives it up at its limit.
     except UNSETTLING as other:
-        why = f"{type(other).__name__}: {other}"
-        log.warning("event.kept", error=cause, not_noted=why)
-        raise Unsettled(f"{cause} (and {why})", may_be_outage=not isinstance(other, SEND_ERRORS)) from other
+        why = told(f"{type(other).__name__}: {other}", delivery.body)
+        may_be_outage = not isinstance(other, SEND_ERRORS)
+    log.warning("event.kept", error=cause, not_noted=why)
+    raise Unsettled(f"{cause} (and {why})", may_be_outage)
 
 
 def _settle(consumer: Consumer, delivery: Delivery, event: Event | None, error: Exception, cause: str) -> NoReturn:
@@ -207,8 +210,9 @@ def _settle(consumer: Consumer, delivery: Delivery, event: Event | None, error: 
     if isinstance(what, GiveUp):
         _note_dead(consumer, delivery, event, error)
         if _send(dead_message(consumer, delivery, what, error, now)):
-            log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exc_info=error)
-            raise DeadLettered(f"{what.reason}: {cause}", may_be_outage) from error
+            trace = told(describe(error), delivery.body)
+            log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exception=trace)
+            raise DeadLettered(f"{what.reason}: {cause}", may_be_outage)
         # The dead-letter queue is missing or full.
         what = RetryLater(1, delivery.attempt)
     writing.write(
@@ -222,7 +226,7 @@ def _settle(consumer: Consumer, delivery: Delivery, event: Event | None, error: 
     )
     failpoint("consumer.after_retry")
     log.warning("event.postponed", delay_seconds=what.delay, attempt=delivery.attempt, error=cause)
-    raise Postponed(cause, may_be_outage) from error
+    raise Postponed(cause, may_be_outage)
 
 
 def _may_be_outage(what: RetryLater | GiveUp, error: Exception) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from celery import Task, shared_task
 from celery.exceptions import Reject, Retry
-from celery.signals import task_prerun
+from celery.signals import task_failure, task_prerun
 from django.apps import apps
 from django.db import close_old_connections
 
@@ -26,6 +26,7 @@ class ConsumerTask(Task):
     Request = "eventbus.worker.celery_consumer:BusRequest"
     # The bus has logged it, with its ids; Celery would log it again.
     throws = (processing.DeadLettered,)
+    acks_on_failure = False
     typing = False
 
 
@@ -62,3 +63,10 @@ for declared in CONSUMERS.values():
 def drop_broken_connections(**_: Any) -> None:
     """After a database restart the next task gets a new connection."""
     close_old_connections()
+
+
+@task_failure.connect
+def log_failure(sender: Task, exception: Exception, **_: Any) -> None:
+    """Of a task that is no consumer's. `run_one` has logged those, with their ids."""
+    if not isinstance(sender, ConsumerTask):
+        log.error("task.failed", task=sender.name, error=f"{type(exception).__name__}: {exception}", exc_info=exception)

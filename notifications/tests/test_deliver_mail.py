@@ -2,13 +2,14 @@
 
 import re
 import select
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from eventbus import PermanentFailure, RetryAfter
+from eventbus import PermanentFailure, RetryAfter, new_id
 from eventbus.testing import deliver
 from notifications import smtp
 from notifications.consumers import deliver_mail
@@ -196,16 +197,28 @@ def test_a_sender_that_is_none_is_not_the_mails_fault(sink: Sink, settings: Any)
 
 
 @pytest.mark.parametrize(
-    "address", ["ada@x.example\r\nBcc: all@x.example", "ada", "", "a@b@", "a b@x.example", "ü@x.example"]
+    "address", ["ada@x.example\r\nBcc: all@x.example", "ada lovelace", "", "a@b@", "a b@x.example", "ü@x.example"]
 )
 def test_an_address_that_is_none_reaches_no_server(sink: Sink, address: str) -> None:
     mail, event = queued_mail()
     # No event of an order can carry such a one.
     Mail.objects.filter(pk=mail.pk).update(to=address)
-    with pytest.raises(PermanentFailure):
+    with pytest.raises(PermanentFailure) as refused:
         deliver(event, to=deliver_mail)
     assert state_of(mail) == State.FAILED
     assert sink.mails == []
+    told = "".join(traceback.format_exception(refused.value)) + Mail.objects.get(pk=mail.pk).error
+    assert not address or repr(address)[1:-1] not in told
+
+
+def test_a_server_that_repeats_whom_it_refuses_is_not_quoted_with_it(sink: Sink) -> None:
+    mail, event = queued_mail()
+    sink.on_rcpt = f"550 5.1.1 <{mail.to}>: user {mail.to.split('@')[0]} is unknown"
+    with pytest.raises(PermanentFailure) as refused:
+        deliver(event, to=deliver_mail)
+    error = Mail.objects.get(pk=mail.pk).error
+    assert error == "The server refused the recipient: 550 5.1.1 <[address]>: user [address] is unknown"
+    assert mail.to not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -306,7 +319,7 @@ def test_a_person_may_send_a_mail_in_doubt_again(sink: Sink) -> None:
 
 
 def test_an_event_about_a_mail_that_does_not_exist_is_given_up() -> None:
-    event = NotificationQueued(mail_id="00000000-0000-7000-8000-000000000000", order_id="0" * 32, kind="confirmation")
+    event = NotificationQueued(mail_id=new_id(), order_id=new_id(), kind="confirmation")
     with pytest.raises(Mail.DoesNotExist):
         deliver(event, to=deliver_mail)
     assert Mail.DoesNotExist in deliver_mail.retry.give_up_on

@@ -82,6 +82,8 @@ class Postgres(Service):
             "log_timezone": "UTC",
             "log_line_prefix": "%m [%p] ",
             "log_lock_waits": "on",
+            # Otherwise it writes down the rows that it refuses, and they may be customers'.
+            "log_error_verbosity": "terse",
         }
         config = self.data / "postgresql.conf"
         write = "".join(f"{key} = '{value}'\n" for key, value in settings.items())

@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.archive.partitions import ensure_partitions, month_start
+from eventbus.archive.partitions import ensure_partitions, month_start, strays
 from eventbus.ids import first_id_at, new_id
 from eventbus.monitoring.bus_invariants import gaps_in_streams, unarchived_rows, unhandled_events
 from eventbus.recording.models import Stream
@@ -14,6 +14,7 @@ from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
 from eventbus.subscriptions.models import Subscription
 from eventbus.testing.bus import published
+from eventbus.tests.builders import handled, publish_at
 from eventbus.tests.samples import Line, ParcelSent, track
 from eventbus.worker.models import ProcessedEvent
 
@@ -94,6 +95,25 @@ def test_partitions_are_made_ahead_and_once() -> None:
     months = ("2031_11", "2031_12", "2032_01", "2032_02")
     assert ensure_partitions(then) == [f"{table}_{month}" for table in ("event", "processed_event") for month in months]
     assert ensure_partitions(then) == []
+
+
+def test_what_came_before_its_month_was_made_is_moved_and_nobody_may_change_it() -> None:
+    """The database's clock was months ahead for a moment."""
+    now = datetime.now(UTC)
+    soon, in_years = (UUID(int=first_id_at(month_start(now, ahead)).int | 7 << 76 | 2 << 62 | 1) for ahead in (4, 40))
+    for event_id in (soon, in_years):
+        publish_at(event_id)
+        handled([event_id])
+    assert ensure_partitions(now) == []
+
+    made = ensure_partitions(month_start(now, 1))
+    assert made == [f"{table}_{month_start(now, 4):%Y_%m}" for table in ("event", "processed_event")]
+    assert strays() == [in_years]
+    assert ArchivedEvent.objects.filter(pk__in=[soon, in_years]).count() == 2
+    assert ProcessedEvent.objects.filter(event_id__in=[soon, in_years]).count() == 2
+    for table in (made[0], "event_default"):
+        with pytest.raises(DatabaseError, match="denied"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table}")
 
 
 @pytest.mark.parametrize("event_id", [uuid4(), UUID("fedcba98-0000-7000-8000-000000000001")])

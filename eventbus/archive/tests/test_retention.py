@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from eventbus.archive import history, retention
 from eventbus.archive.models import ArchivedEvent, PrunedMonth, StreamCut
-from eventbus.archive.partitions import create_partitions, month_start, months
+from eventbus.archive.partitions import create_partitions, month_start, months, strays
 from eventbus.conf import bus_settings
 from eventbus.db import ddl
 from eventbus.dead_letters.models import DeadLetter, DeadLetterState
@@ -226,7 +226,30 @@ class TestCommand:
         call_command("prune_archive")
         out = capsys.readouterr().out
         assert "Nothing is older than 1 days." in out
-        assert "1 events are of no month" in out
+        assert "1 events are of no month yet" in out
+
+    def test_what_is_of_no_month_goes_when_it_happened_so_long_ago(self, settings: Any) -> None:
+        settings.EVENTBUS_ARCHIVE_DAYS = 10
+        stray = publish_at(uuid4())
+        handled([stray])
+        Outbox.objects.create(event_id=stray, aggregate_id="p")
+        prune(NOW + timedelta(days=11))
+        assert ArchivedEvent.objects.filter(pk=stray).exists()
+
+        Outbox.objects.all().delete()
+        prune(NOW + timedelta(days=9))
+        assert ArchivedEvent.objects.filter(pk=stray).exists()
+        prune(NOW + timedelta(days=11))
+        assert strays() == []
+        assert StreamCut.objects.filter(aggregate_id=str(stray), sequence=1).exists()
+
+    def test_a_stray_of_a_month_that_is_gone_goes_after_it(self, old: datetime, old_event: UUID) -> None:
+        prune(NOW)
+        late = UUID(int=first_id_at(old).int | 7 << 76 | 2 << 62 | 2)
+        handled([late])
+        prune(NOW)
+        assert strays() == []
+        assert PrunedMonth.objects.get(month=old.date()).events == 1
 
     def test_it_names_what_keeps_a_month_and_exits_with_1(self, old: datetime, old_event: UUID, capsys: Any) -> None:
         Outbox.objects.create(event_id=old_event, aggregate_id="p")

@@ -57,7 +57,6 @@ def test_the_checks_run_under_their_tag(capsys: pytest.CaptureFixture[str]) -> N
     [
         ("task_acks_late", False),
         ("task_reject_on_worker_lost", False),
-        ("task_acks_on_failure", True),
         ("task_acks_on_timeout", True),
         ("worker_consumer", "celery.worker.consumer:Consumer"),
         ("broker_connection_max_retries", 100),
@@ -78,7 +77,7 @@ def test_confirms_on_the_workers_own_connection(monkeypatch: pytest.MonkeyPatch)
     assert ids(celery_loses_nothing()) == ["E004"]
 
 
-@pytest.mark.parametrize("option", [{"acks_late": False}, {"reject_on_worker_lost": False}, {"acks_on_failure": True}])
+@pytest.mark.parametrize("option", [{"acks_late": False}, {"reject_on_worker_lost": False}, {"acks_on_timeout": True}])
 def test_a_task_that_acknowledges_what_it_fails_at(option: dict[str, bool]) -> None:
     app_with_tasks()
 
@@ -134,8 +133,8 @@ def test_a_handler_that_may_take_longer_than_the_broker_waits() -> None:
 
 
 def test_dead_letters_that_come_back_to_their_queue() -> None:
-    def circling(each: Consumer) -> Queue:
-        return Queue(each.dead_queue, {"x-dead-letter-exchange": topology.EVENTS}, topology.DEAD, (each.name,))
+    def circling(name: str) -> Queue:
+        return Queue(f"{name}.dead", {"x-dead-letter-exchange": topology.EVENTS}, topology.DEAD, (name,))
 
     with patch.object(topology, "dead_queue", circling):
         found = broker.dead_letters_go_in_no_circle()

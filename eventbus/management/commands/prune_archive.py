@@ -42,7 +42,7 @@ class Command(BusCommand):
             self._print(months, "would go" if options["dry_run"] else "is gone")
             self.stdout.write(f"The archive is whole since {begins:%Y-%m}." if begins else "The archive is whole.")
             if without_month:
-                self.stdout.write(f"{without_month} events are of no month (the default partition) and never go.")
+                self.stdout.write(f"{without_month} events are of no month yet (the default partition).")
         if any(month.kept_because for month in months):
             sys.exit(1)
 

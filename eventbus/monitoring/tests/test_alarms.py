@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
+from eventbus.broker.topology import UPKEEP
 from eventbus.heartbeats.processes import ProcessStatus
 from eventbus.ids import first_id_at
 from eventbus.monitoring import alarms, bus_rules
@@ -245,7 +246,7 @@ class TestRules:
         now = seen([QueueStatus("a.b", 1_500, 2, 0), QueueStatus("c.d", None, 0, 4)])
         assert bus_rules.queue_depth(now) == {"a.b": 1_500, "c.d": 0}
         assert bus_rules.worker_missing(now) == {"a.b": 0, "c.d": 1}
-        assert bus_rules.dead_letters(now) == {"a.b": 0, "c.d": 4}
+        assert bus_rules.dead_letters(now) == {"a.b": 0, "c.d": 4, UPKEEP: 0}
         assert bus_rules.broker_away(now) == {"": 0}
 
     def test_a_broker_that_is_away_says_nothing_of_its_queues(self) -> None:

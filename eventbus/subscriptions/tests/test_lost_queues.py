@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_only_who_listened_to_the_queue_has_lost_something() -> None:
-    assert consumers_that_lost([topology.consumer_queue(track), topology.dead_queue(track)]) == [track.name]
-    assert consumers_that_lost([topology.dead_queue(track)]) == []
+    assert consumers_that_lost([topology.consumer_queue(track), topology.dead_queue(track.name)]) == [track.name]
+    assert consumers_that_lost([topology.dead_queue(track.name)]) == []
 
 
 def test_what_is_not_handled_since_the_watermark_is_sent_again() -> None:

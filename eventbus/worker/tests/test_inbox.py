@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
@@ -5,9 +6,11 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
+from eventbus.contracts.codec import decode
 from eventbus.declaration import consumer
+from eventbus.errors import InvalidEvent, Reason
 from eventbus.recording.context import current_cause
-from eventbus.testing.bus import deliver, delivered
+from eventbus.testing.bus import deliver, delivered, on_the_wire
 from eventbus.tests.samples import ParcelSent, track, track_all
 from eventbus.worker import inbox
 from eventbus.worker.models import ProcessedEvent
@@ -48,6 +51,36 @@ def test_a_batch_takes_only_what_is_new() -> None:
     deliver(old, to=track)
     assert deliver([twice, old, new, twice], to=track) == 2
     assert effects(old, new, twice) == 3
+
+
+def impostor(event: ParcelSent) -> ParcelSent:
+    """Another event under the id of this one."""
+    return delivered(ParcelSent(parcel_id=f"p-{uuid4()}"), event_id=event.envelope.event_id)
+
+
+def test_the_id_of_a_done_event_with_another_payload_is_no_duplicate() -> None:
+    event = sent()
+    deliver(event, to=track)
+    with pytest.raises(InvalidEvent, match="another payload") as refused:
+        deliver([sent(), impostor(event)], to=track)
+    assert refused.value.reason == Reason.INVALID_ENVELOPE
+    assert outcome(event) == ("done", 1)
+
+
+def test_two_payloads_of_one_id_in_a_batch_are_told_apart() -> None:
+    event = sent()
+    with pytest.raises(InvalidEvent, match="another payload"):
+        deliver([event, impostor(event)], to=track)
+    assert effects(event) == 0
+
+
+def test_the_same_event_laid_out_otherwise_is_a_duplicate() -> None:
+    """A program that sends again what it is not sure of may write its JSON anew."""
+    event = sent()
+    deliver(event, to=track)
+    raw = json.loads(on_the_wire(event, event_id=event.envelope.event_id, correlation_id="again"))
+    raw["data"] = dict(reversed(raw["data"].items()))
+    assert deliver(decode(json.dumps(raw, indent=4)), to=track) == 0
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
@@ -115,6 +148,8 @@ def test_an_outside_effect_runs_outside_the_transaction_and_once() -> None:
     event = sent()
     assert deliver(event, to=declared) == 1
     assert deliver(event, to=declared) == 0
+    with pytest.raises(InvalidEvent, match="another payload"):
+        deliver(impostor(event), to=declared)
     assert calls == [False]
 
 

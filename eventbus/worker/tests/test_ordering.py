@@ -13,9 +13,10 @@ from eventbus.archive.models import ArchivedEvent as Archived
 from eventbus.contracts.event import Event
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.declaration import CONSUMERS, Consumer, Retry, consumer
+from eventbus.errors import InvalidEvent
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
-from eventbus.testing.bus import deliver, from_archive
+from eventbus.testing.bus import deliver, delivered, from_archive
 from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import RetryLater, decide
@@ -88,6 +89,15 @@ def test_an_event_that_overtook_others_brings_them_along() -> None:
     assert seen == [("c1", station) for station in (1, 2, 3, 4)]
     assert [deliver(event, to=follow) for event in events] == [0, 0, 0, 0]
     assert len(seen) == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_arrives_under_the_id_of_an_archived_event_is_not_taken_for_it() -> None:
+    first, second = moved("c1", 2)
+    forged = delivered(CoachMoved(coach_id=first.coach_id, station=9), event_id=first.envelope.event_id)
+    with pytest.raises(InvalidEvent, match="another payload"):
+        deliver(forged, to=follow)
+    assert deliver(second, to=follow) == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -174,9 +184,9 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     small, large = moved("c1", 2), moved("c2", 30)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         deliver(small, to=follow)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         deliver(large, to=follow)
 
 
