@@ -16,10 +16,10 @@ from eventbus.db.sql import fetch
 from eventbus.relay.full_queues import listeners
 from eventbus.retries.services import hurry
 from eventbus.retries.writing import write
-from tests.support.broker_trouble import length_limit
 from tests.support.bus import LiveBus
 from tests.testapp.consumers import GATE
 from tests.testapp.events import ProbeSent, TroubleAsked
+from tools.harness.broker_trouble import length_limit
 from tools.harness.servers import BROKER, POSTGRES, Servers
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
