@@ -38,14 +38,20 @@ SELECT w.id, w.consumer, w.body, w.headers, w.properties FROM sized JOIN waiting
 WHERE before < {WINDOW_BYTES} ORDER BY w.due_at, w.id
 """
 SENT = "DELETE FROM waiting_retry WHERE id = ANY(%s)"
-# All of the queue's that are due, so that not every one of a thousand has to be refused by itself.
+# All of the queue's that come due until then, and all to the same moment: one refusal tells about all of them, and each
+# costs the relay its connection. What another relay has in its hands it puts off itself.
 PUT_OFF = f"""
-UPDATE waiting_retry w SET refusals = w.refusals + 1,
-    due_at = clock_timestamp() + interval '1 second' * least(60, 2 ^ least(w.refusals, 6)) * (0.5 + random() / 2)
-FROM (
-    SELECT id FROM waiting_retry WHERE {IS_DUE} AND (consumer = ANY(%s) OR id = ANY(%s)) FOR UPDATE SKIP LOCKED
-) AS refused
-WHERE w.id = refused.id
+WITH pauses AS MATERIALIZED (
+    SELECT consumer, interval '1 second' * least(60, 2 ^ least(max(refusals), 6)) * (0.5 + random() / 2) AS pause
+    FROM waiting_retry WHERE {IS_DUE} AND consumer = ANY(%s) GROUP BY consumer
+), refused AS (
+    SELECT w.id, statement_timestamp() + p.pause AS until FROM waiting_retry w JOIN pauses p USING (consumer)
+    WHERE w.due_at <= statement_timestamp() + p.pause FOR UPDATE OF w SKIP LOCKED
+)
+UPDATE waiting_retry w SET refusals = w.refusals + 1, due_at = r.until FROM refused r WHERE w.id = r.id
+"""
+PUT_OFF_UNREADABLE = """
+UPDATE waiting_retry SET refusals = refusals + 1, due_at = clock_timestamp() + interval '1 minute' WHERE id = ANY(%s)
 """
 
 
@@ -100,8 +106,10 @@ class RetrySender:
         with connection.cursor() as cursor:
             if confirmed:
                 cursor.execute(SENT, [[ids[place] for place in confirmed]])
-            if refused or unreadable:
-                cursor.execute(PUT_OFF, [sorted(refused), unreadable])
+            if refused:
+                cursor.execute(PUT_OFF, [sorted(refused)])
+            if unreadable:
+                cursor.execute(PUT_OFF_UNREADABLE, [unreadable])
         if refused:
             log.warning("retries.refused", queues=sorted(refused), retries=len(window) - len(confirmed))
         return Sent(len(confirmed), refused)
