@@ -161,6 +161,9 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.ex
 
 # Pool processes per consumer group at most, however much concurrency its consumers declare.
 EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+# Processes of the web, and threads in each: as many connections to the database, and one more per process.
+EVENTBUS_WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
+EVENTBUS_WEB_THREADS = env.int("WEB_THREADS", default=4)
 # An order that is still CREATED after this many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # What dead letters say of the code that failed; the image sets it.

@@ -37,6 +37,9 @@ class BusSettings:
     HEARTBEAT_DIR: Path | None = None
     #: Pool processes per consumer group at most, however much concurrency its consumers declare.
     WORKER_PROCESSES: int = 2
+    #: The web's processes, and the threads in each that answer requests: for the budget of connections.
+    WEB_PROCESSES: int = 2
+    WEB_THREADS: int = 4
     #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker can't be asked.
     BROKER_CONSUMER_TIMEOUT: int = 1_800
     #: Fernet keys for the payloads of dead letters and waiting retries: the first writes, all read. None: one that is

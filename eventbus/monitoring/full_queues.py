@@ -4,14 +4,11 @@ A refusal of the broker names no queue. That of a declared consumer is found by 
 is what a renamed consumer left behind, or another program's.
 """
 
-import base64
-import json
-import urllib.request
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import structlog
 
+from eventbus.broker import management
 from eventbus.broker.address import read_address
 from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
@@ -19,8 +16,6 @@ from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS
 
 log = structlog.get_logger(__name__)
-
-TIMEOUT = 5
 
 REFUSED = "SELECT queue, count(*) FROM refused_delivery GROUP BY queue"
 # Every declared queue has its copies, and the exchange still refuses.
@@ -57,9 +52,9 @@ def _left_over(key: str) -> list[str]:
 def _bound_to(key: str) -> list[str]:
     """Of the strangers' queues that are bound to the key, those at a length limit; all of them where none has one."""
     vhost = quote(read_address(bus_settings.BROKER_URL).vhost, safe="")
-    bindings = _ask(f"exchanges/{vhost}/{quote(EVENTS, safe='')}/bindings/source")
+    bindings = management.ask(f"exchanges/{vhost}/{quote(EVENTS, safe='')}/bindings/source")
     names = {each["destination"] for each in bindings if each["routing_key"] in (key, "#")} - set(CONSUMERS)
-    queues = {name: _ask(f"queues/{vhost}/{quote(name, safe='')}") for name in names}
+    queues = {name: management.ask(f"queues/{vhost}/{quote(name, safe='')}") for name in names}
     return sorted(name for name in names if _has_limit(queues[name])) or sorted(names)
 
 
@@ -67,12 +62,3 @@ def _has_limit(queue: dict[str, object]) -> bool:
     limits = {"x-max-length", "x-max-length-bytes", "max-length", "max-length-bytes"}
     settings = [queue.get(part) for part in ("arguments", "effective_policy_definition")]
     return any(limits & set(each) for each in settings if isinstance(each, dict))
-
-
-def _ask(path: str) -> Any:
-    url = urlsplit(bus_settings.MANAGEMENT_URL)
-    address = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], f"{url.path.rstrip('/')}/api/{path}", "", ""))
-    login = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
-    headers = {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
-        return json.load(answer)

@@ -182,6 +182,18 @@ def slots(consumer: Consumer, consumers: int, processes: int) -> int:
     return max(1, min(consumer.concurrency, processes - (consumers - 1)))
 
 
+#: Of the upkeep: one for what takes long, such as pruning, and one for the rest.
+UPKEEP_PROCESSES = 2
+
+
+def may_share_sessions(consumers: Sequence[Consumer]) -> bool:
+    """Whether their worker may go through a transaction pooler.
+
+    Upkeep, which has no consumers, prunes, and one that reaches outside may hold a lock meanwhile: both need a session.
+    """
+    return bool(consumers) and not any(consumer.side_effects for consumer in consumers)
+
+
 def pool_size(consumers: Sequence[Consumer], limit: int) -> int:
     """Pool processes for these consumers: one each, up to `limit` for one that works without batches, `limit` in all.
 

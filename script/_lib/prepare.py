@@ -19,6 +19,8 @@ django.setup()
 from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
+from eventbus.checks.granted import connections_suffice  # noqa: E402
+
 
 def ensure_admin(name: str, password: str) -> None:
     """An admin of that name who can log in with that password."""
@@ -33,6 +35,8 @@ def main() -> None:
     call_command("migrate", stdout=sys.stderr)
     for command in ("declare_topology", "load_demo"):
         call_command(command, stdout=io.StringIO())
+    for each in connections_suffice():
+        print(f"server: {each.msg} {each.hint}", file=sys.stderr)
     ensure_admin("admin", os.environ["ADMIN_PASSWORD"])
     answer = io.StringIO()
     call_command("create_channel", "demo", "--json", stdout=answer)

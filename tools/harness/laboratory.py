@@ -31,6 +31,8 @@ class Laboratory:
             **os.environ,
             **servers,
             "DATABASE_URL": self.database_url,
+            # It would lead to another database.
+            "DATABASE_DIRECT_URL": "",
             "BROKER_URL": self.broker_url,
             "DJANGO_SETTINGS_MODULE": settings,
             "DEBUG": "off",

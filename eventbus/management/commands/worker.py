@@ -16,11 +16,9 @@ from eventbus.heartbeats.processes import worker_kind
 from eventbus.worker import lock_waits
 from eventbus.worker.celery_consumer import broker_queue, upkeep_queue
 from eventbus.worker.celery_settings import celery_app
-from eventbus.worker.lanes import pool_size
+from eventbus.worker.lanes import UPKEEP_PROCESSES, may_share_sessions, pool_size
 
 UPKEEP_GROUP = "eventbus"
-#: One for what takes long, such as pruning, and one for the rest.
-UPKEEP_PROCESSES = 2
 
 
 class Command(BaseCommand):
@@ -49,8 +47,7 @@ class Command(BaseCommand):
         if not queues:
             queues.append(upkeep_queue())
         app.conf.task_queues = queues
-        # Upkeep prunes, and a consumer that reaches outside may hold a lock meanwhile: both need a session.
-        if consumers and not any(consumer.side_effects for consumer in consumers):
+        if may_share_sessions(consumers):
             go_through_pooler()
         else:
             refuse_pooler()
