@@ -83,6 +83,7 @@ def access(env: dict[str, str], token: str) -> dict[str, str]:
         "flower_user": flower_user,
         "flower_password": flower_password,
         "broker_url": env["BROKER_URL"],
+        "declaring_broker_url": env.get("DECLARING_BROKER_URL", ""),
         "management_url": env.get("MANAGEMENT_URL", ""),
         "database_url": env["DATABASE_URL"],
         "smtp": env["EMAIL_URL"].rpartition("://")[2].rpartition("@")[2].strip("/"),
@@ -91,12 +92,17 @@ def access(env: dict[str, str], token: str) -> dict[str, str]:
 
 
 def show(access: dict[str, str]) -> None:
+    """The banner. On a terminal it has the passwords; what goes into a file or a pipe is kept by somebody."""
+    admin, flower = access["admin_user"], access["flower_user"]
+    if sys.stdout.isatty():
+        admin, flower = f"{admin}  {access['admin_password']}", f"{flower}  {access['flower_password']}"
     print(
         f"""
-    API      {access["api"]}   (token in {LOCAL / "access.json"})
-    Admin    {access["admin"]}   {access["admin_user"]}  {access["admin_password"]}
-    Flower   {access["flower"]}   {access["flower_user"]}  {access["flower_password"]}
+    API      {access["api"]}
+    Admin    {access["admin"]}   {admin}
+    Flower   {access["flower"]}   {flower}
     Mail     {access["mailbox"] or access["smtp"]}
+    Token and passwords are in {LOCAL / "access.json"}
     Ctrl-C stops everything.
 """,
         flush=True,

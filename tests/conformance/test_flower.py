@@ -25,9 +25,11 @@ def flower(live_bus: LiveBus) -> Iterator[str]:
 
 def test_flower_lists_each_consumer_as_a_task_of_its_own_behind_a_login(live_bus: LiveBus, flower: str) -> None:
     with httpx.Client(base_url=flower, trust_env=False) as http:
-        for page in ("/", "/tasks", "/workers", "/api/tasks", "/api/workers"):
+        for page in ("/", "/tasks", "/workers", "/api/tasks", "/api/workers", "/metrics"):
             assert http.get(page).status_code == 401, page
             assert http.get(page, auth=("operator", "wrong")).status_code == 401, page
+
+        assert "flower_" in http.get("/metrics", auth=LOGIN).raise_for_status().text
 
         with transaction.atomic():
             (event_id,) = publish(ProbeSent(probe_id=uuid4()))
