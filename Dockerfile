@@ -16,4 +16,4 @@ RUN SECRET_KEY=build DATABASE_URL=postgres://build/build BROKER_URL=amqp://build
 
 USER app
 EXPOSE 8000
-CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers", "config.wsgi:application"]
+CMD ["granian", "--interface", "asginl", "--http", "1", "--no-ws", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--respawn-failed-workers", "--workers-kill-timeout", "15", "config.asgi:application"]
