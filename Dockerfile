@@ -16,4 +16,4 @@ RUN SECRET_KEY=build DATABASE_URL=postgres://build/build BROKER_URL=amqp://build
 
 USER app
 EXPOSE 8000
-CMD ["sh", "-c", "exec granian --interface wsgi --host 0.0.0.0 --port 8000 --workers ${WEB_PROCESSES:-2} --blocking-threads ${WEB_THREADS:-4} --respawn-failed-workers config.wsgi:application"]
+CMD ["sh", "-c", "exec granian --interface asginl --http 1 --no-ws --host 0.0.0.0 --port 8000 --workers ${WEB_PROCESSES:-2} --respawn-failed-workers --workers-kill-timeout 15 config.asgi:application"]

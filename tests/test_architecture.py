@@ -1,6 +1,7 @@
 """What the import linter can't see: string foreign keys, and documents that drift from the code."""
 
 import ast
+import json
 import pkgutil
 import re
 import subprocess
@@ -26,6 +27,7 @@ from config.celery import app as celery
 from eventbus.broker.topology import exchanges, queues
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.declaration import CONSUMERS, consumers_by_group
+from script._lib import procfile
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
@@ -237,6 +239,17 @@ def nothing_stays_declared() -> Iterator[None]:
         for registry in known:
             stack.enter_context(patch.dict(registry))
         yield
+
+
+def test_image_and_page_serve_web_as_the_procfile_does() -> None:
+    image = re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert image is not None
+    in_procfile, in_image = (
+        re.sub(r"--(host|port) \S+ ", "", command)
+        for command in (procfile.commands()["web"], " ".join(json.loads(image[1])))
+    )
+    assert in_image == in_procfile
+    assert f"`{in_procfile}`" in (ROOT / "docs/deploy.md").read_text()
 
 
 @pytest.mark.django_db

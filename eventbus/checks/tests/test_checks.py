@@ -19,7 +19,7 @@ from eventbus.checks.celery import (
     the_webhook_is_an_address,
 )
 from eventbus.checks.deployed import _confirms, broker_and_declarations_agree, nobody_was_renamed
-from eventbus.declaration import Consumer, consumer
+from eventbus.declaration import consumer
 from eventbus.subscriptions.models import Subscription
 from eventbus.tests.celery import app
 from eventbus.tests.samples import ParcelSent, track
@@ -143,8 +143,8 @@ def test_dead_letters_that_come_back_to_their_queue() -> None:
 
 
 def test_a_queue_that_feeds_itself() -> None:
-    def circling(each: Consumer) -> Queue:
-        return Queue(each.dead_queue, {"x-dead-letter-exchange": topology.DEAD}, topology.DEAD, (each.name,))
+    def circling(name: str) -> Queue:
+        return Queue(f"{name}.dead", {"x-dead-letter-exchange": topology.DEAD}, topology.DEAD, (name,))
 
     with patch.object(topology, "dead_queue", circling):
         assert set(ids(broker.dead_letters_go_in_no_circle())) == {"E009"}
