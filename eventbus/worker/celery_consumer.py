@@ -21,6 +21,7 @@ from eventbus.broker.topology import UPKEEP
 from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.heartbeats import beating
 from eventbus.worker.circuit_breaker import CircuitBreaker
+from eventbus.worker.frozen_children import FrozenChildren
 from eventbus.worker.lanes import Lane, Run, failed_before, slots
 from eventbus.worker.processing import Settled
 
@@ -112,6 +113,7 @@ class BusConsumer(StockConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.timer.call_repeatedly(1.0, FrozenChildren(self.pool).look)
         # In the loop that takes deliveries and hands them to the pool.
         self.timer.call_repeatedly(1.0, beating.turned, ("worker",))
 
