@@ -8,15 +8,19 @@ BROKER_ERRORS: tuple[type[Exception], ...] = (
     *Connection("amqp://").channel_errors,
 )
 
-#: Seconds that any answer of the broker may take.
-ANSWER_TIMEOUT = 30.0
+#: Seconds that any answer of the broker may take, and what we send.
+ANSWER_TIMEOUT = 15.0
+#: Seconds between two signs of life. After two without any the connection is lost; the broker sees it so too.
+HEARTBEAT = 10
+#: Seconds between two attempts of Celery to reach a broker that is away, at most.
+RECONNECT_EVERY = 5
 
 
 def connect(url: str) -> Connection:
     """An open connection to the first node of the URL that answers. Raises one of BROKER_ERRORS if none does."""
     connection = Connection(
         url,
-        heartbeat=30,
+        heartbeat=HEARTBEAT,
         connect_timeout=5,
         transport_options={"read_timeout": ANSWER_TIMEOUT, "write_timeout": ANSWER_TIMEOUT},
     )
@@ -29,6 +33,11 @@ def connect(url: str) -> Connection:
         # kombu would wrap them into an error of its own, which is none of BROKER_ERRORS.
         reraise_as_library_errors=False,
     )
+    return bound(connection)
+
+
+def bound(connection: Connection) -> Connection:
+    """Let an open connection wait no longer than this for anything, and return it."""
     # Where py-amqp waits for an answer without a time of its own, it goes on waiting through its read_timeout.
     connection.connection.transport.sock.settimeout(ANSWER_TIMEOUT)
     return connection

@@ -6,6 +6,7 @@ from typing import Any
 import kombu
 from django.utils.module_loading import import_string
 
+from eventbus.broker.connection import HEARTBEAT
 from eventbus.broker.topology import UPKEEP
 from eventbus.conf import bus_settings
 
@@ -30,7 +31,7 @@ CELERY: dict[str, Any] = {
     "broker_connection_max_retries": None,
     # Otherwise a delivery-acknowledgement time-out ends the worker.
     "broker_channel_error_retry": True,
-    "broker_heartbeat": 10,
+    "broker_heartbeat": HEARTBEAT,
     # Otherwise Celery closes Django's connection before and after every task, and logging in takes longer than the
     # work. `eventbus.worker.tasks` drops one that broke.
     "CELERY_DB_REUSE_MAX": sys.maxsize,

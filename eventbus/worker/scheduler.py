@@ -6,7 +6,9 @@ from typing import Any
 import structlog
 from celery.beat import Scheduler
 
+from eventbus.broker.connection import RECONNECT_EVERY, bound
 from eventbus.heartbeats import beating
+from eventbus.worker import goodbye
 
 log = structlog.get_logger(__name__)
 
@@ -35,4 +37,11 @@ class StaticScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
         def note(error: Exception, seconds: float) -> None:
             log.error("beat.no_broker", error=str(error), retry_in_seconds=seconds)
 
-        return self.connection.ensure_connection(note, None, callback=lambda: beating.turned("beat"))
+        made = self.connection.ensure_connection(
+            note, None, interval_max=RECONNECT_EVERY, callback=lambda: beating.turned("beat")
+        )
+        return bound(made)
+
+    def close(self) -> None:
+        with goodbye.of(self.connection):
+            super().close()

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         if not queues:
             queues.append(upkeep_queue())
         app.conf.task_queues = queues
-        settings = {"lock_timeout": lock_waits.LONG} if consumers else {}
+        settings: dict[str, Any] = {"lock_timeout": lock_waits.LONG} if consumers else {}
         name_sessions(f"worker {only or group}", **settings)
         beating.begin(worker_kind(group), "worker")
         # It warns root of pickled messages, and we accept none.
@@ -62,8 +62,6 @@ class Command(BaseCommand):
                 f"--hostname={only or group}-{os.getpid()}@%h",
                 f"--concurrency={processes}",
                 "--prefetch-multiplier=1",
-                "--without-gossip",
-                "--without-mingle",
                 "--loglevel=INFO",
             ]
         )
