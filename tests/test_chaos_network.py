@@ -67,6 +67,19 @@ def test_a_cut_lets_nothing_through_not_even_an_end_and_restoring_lets_it_arrive
         assert there.recv(100) == b""
 
 
+def test_what_is_swallowed_never_arrives_and_what_comes_later_does(network: Network, far: socket.socket) -> None:
+    near, there = connect(network, far)
+    with near, there:
+        network.swallow("relay")
+        near.sendall(b"lost")
+        assert hears_nothing(there)
+        network.restore("relay")
+        # The order of both goes through the network's own thread.
+        network.link("relay")
+        near.sendall(b"later")
+        assert there.recv(100) == b"later"
+
+
 def test_a_cut_is_for_one_process_alone(network: Network, far: socket.socket) -> None:
     near, there = connect(network, far)
     network.link("web")

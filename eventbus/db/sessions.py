@@ -10,11 +10,13 @@ from eventbus.db.deadline import Deadline
 from eventbus.db.sql import fetch
 
 
-def name_sessions(name: str, **settings: str) -> None:
+def name_sessions(name: str, *, answer_within: float | None = None, **settings: str) -> None:
     """Name the database sessions of this process, its threads and its children.
 
+    `answer_within`: seconds that any answer may take, where all statements are short; see `eventbus.db.postgresql`.
     `settings` are PostgreSQL's, and come before those of all processes: `idle_in_transaction_session_timeout="20s"`.
     """
+    connection.settings_dict["ANSWER_WITHIN"] = answer_within
     options = connection.settings_dict.setdefault("OPTIONS", {})
     options["application_name"] = name
     if settings:
@@ -30,7 +32,11 @@ def hurry_sessions(name: str, *, seconds: int) -> None:
     thread watches, and what it watches may hang. Raises OperationalError later, in whatever takes too long."""
     mine = deepcopy(connection.settings_dict)
     options = mine.setdefault("OPTIONS", {})
-    limits = f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s -c idle_in_transaction_session_timeout=30s"
+    limits = (
+        f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s "
+        "-c idle_in_transaction_session_timeout=30s -c idle_session_timeout=0"
+    )
+    mine["ANSWER_WITHIN"] = seconds
     options |= {
         "application_name": name,
         "connect_timeout": 5,

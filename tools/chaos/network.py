@@ -1,7 +1,8 @@
-"""The network between the processes and the broker, which can be cut: a TCP proxy of its own for each process.
+"""The network between the processes and a server, which can be cut: a TCP proxy of its own for each process.
 
 In a cut network nothing arrives and nobody hears of an end, as when a cable is pulled; what was sent meanwhile arrives
-when it is restored, also from those who have long given up.
+when it is restored, also from those who have long given up. One that swallows is the same, but what was sent meanwhile
+is lost for ever, though it was acknowledged.
 """
 
 import asyncio
@@ -15,10 +16,11 @@ CHUNK = 65_536
 
 @dataclass
 class Link:
-    """The way of one process to the broker."""
+    """The way of one process to the server."""
 
     port: int = 0
     passes: asyncio.Event = field(default_factory=asyncio.Event)
+    swallows: bool = False
 
 
 class Network(Thread):
@@ -56,14 +58,23 @@ class Network(Thread):
         self.join(10)
 
     def link(self, name: str) -> int:
-        """The port by which this process reaches the broker."""
+        """The port by which this process reaches the server."""
         return asyncio.run_coroutine_threadsafe(self._link(name), self._loop).result(10)
 
     def cut(self, name: str) -> None:
         self._loop.call_soon_threadsafe(self.links[name].passes.clear)
 
+    def swallow(self, name: str) -> None:
+        self.links[name].swallows = True
+        self.cut(name)
+
     def restore(self, name: str) -> None:
-        self._loop.call_soon_threadsafe(self.links[name].passes.set)
+        self._loop.call_soon_threadsafe(self._restore, self.links[name])
+
+    @staticmethod
+    def _restore(link: Link) -> None:
+        link.swallows = False
+        link.passes.set()
 
     async def _link(self, name: str) -> int:
         if name not in self.links:
@@ -86,7 +97,7 @@ class Network(Thread):
             try:
                 far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
             except OSError:
-                return  # there is no broker now
+                return  # there is no server now
             with closing(far_writer):
                 await asyncio.gather(_pump(link, reader, far_writer), _pump(link, far_reader, writer))
 
@@ -95,6 +106,8 @@ async def _pump(link: Link, reader: asyncio.StreamReader, writer: asyncio.Stream
     try:
         with suppress(OSError):  # it broke instead of ending: an end all the same
             while data := await reader.read(CHUNK):
+                if link.swallows:
+                    continue
                 await link.passes.wait()
                 writer.write(data)
                 await writer.drain()
