@@ -37,18 +37,18 @@ EVENTBUS_USER_AGENT = "order-pipeline"
 EVENTBUS_CODE_ROOT = BASE_DIR
 # What we ask of PostgreSQL where DATABASE_URL does not say otherwise.
 DATABASE = dict(  # noqa: C408
-    ENGINE="django.db.backends.postgresql",
+    ENGINE="eventbus.db.postgresql",
     # A connection lives as long as its thread; one that broke is dropped after the request that noticed.
     CONN_MAX_AGE=None,
     OPTIONS={
         # The hot statements are large: PostgreSQL plans each once per connection and not once per request.
         "server_side_binding": True,
         "prepare_threshold": 3,
-        "connect_timeout": 5,
         "application_name": env.str("APPLICATION_NAME", default="pipeline"),
-        # The last one ends the query of a process that was killed; until then it would keep its locks.
+        # Whose process was killed, or lost its network, keeps no locks: its query is ended, and then its session.
         "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=120s "
-        "-c client_connection_check_interval=1s",
+        "-c client_connection_check_interval=1s "
+        "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
     },
 )
 DATABASES = {"default": read_database_url("DATABASE_URL", env.str("DATABASE_URL"), DATABASE)}

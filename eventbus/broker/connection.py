@@ -17,8 +17,12 @@ BROKER_ERRORS: tuple[type[Exception], ...] = (
     *Connection("amqp://").channel_errors,
 )
 
-#: Seconds that any answer of the broker may take.
-ANSWER_TIMEOUT = 30.0
+#: Seconds that any answer of the broker may take, and what we send.
+ANSWER_TIMEOUT = 15.0
+#: Seconds between two signs of life. After two without any the connection is lost; the broker sees it so too.
+HEARTBEAT = 10
+#: Seconds between two attempts of Celery to reach a broker that is away, at most.
+RECONNECT_EVERY = 5
 
 
 class VerifyingTransport(pyamqp.SSLTransport):  # type: ignore[misc]  # kombu has no types
@@ -54,7 +58,7 @@ def connect(url: str) -> Connection:
     connect_timeout = 5 if address.connection_timeout is None else address.connection_timeout
     connection = Connection(
         address.nodes,
-        heartbeat=30 if address.heartbeat is None else address.heartbeat,
+        heartbeat=HEARTBEAT if address.heartbeat is None else address.heartbeat,
         connect_timeout=connect_timeout,
         ssl=dict(address.tls) or address.uses_tls,
         login_method=address.auth_mechanism,
@@ -69,6 +73,11 @@ def connect(url: str) -> Connection:
         # kombu would wrap them into an error of its own, which is none of BROKER_ERRORS.
         reraise_as_library_errors=False,
     )
+    return bound(connection)
+
+
+def bound(connection: Connection) -> Connection:
+    """Let an open connection wait no longer than this for anything, and return it."""
     # Where py-amqp waits for an answer without a time of its own, it goes on waiting through its read_timeout.
     connection.connection.transport.sock.settimeout(ANSWER_TIMEOUT)
     return connection

@@ -11,12 +11,14 @@ from eventbus.db.pooler import goes_through_pooler
 from eventbus.db.sql import fetch
 
 
-def name_sessions(name: str, **settings: str) -> None:
+def name_sessions(name: str, *, answer_within: float | None = None, **settings: str) -> None:
     """Name the database sessions of this process, its threads and its children.
 
+    `answer_within`: seconds that any answer may take, where all statements are short; see `eventbus.db.postgresql`.
     `settings` are PostgreSQL's, and come before those of all processes: `idle_in_transaction_session_timeout="20s"`.
     Through a transaction pooler there are none.
     """
+    connection.settings_dict["ANSWER_WITHIN"] = answer_within
     options = connection.settings_dict.setdefault("OPTIONS", {})
     options["application_name"] = name
     if settings and not goes_through_pooler():
@@ -35,8 +37,10 @@ def hurry_sessions(name: str, *, seconds: int) -> None:
     limits = (
         ""
         if goes_through_pooler()
-        else f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s -c idle_in_transaction_session_timeout=30s"
+        else f"-c statement_timeout={seconds}s -c lock_timeout={seconds}s "
+        "-c idle_in_transaction_session_timeout=30s -c idle_session_timeout=0"
     )
+    mine["ANSWER_WITHIN"] = seconds
     options |= {
         "application_name": name,
         "connect_timeout": 5,

@@ -53,7 +53,7 @@ class BlockedKey:
         """The broker took only this many: pause, longer each time that it takes none. Returns the seconds."""
         self.failures = 0 if taken else self.failures + 1
         self.window = max(1, taken)
-        pause = backoff(self.failures)
+        pause = backoff(self.failures, longest=15.0)
         self.retry_at = monotonic() + pause
         return pause
 

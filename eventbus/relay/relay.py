@@ -43,6 +43,11 @@ CONFIRM_TIMEOUT = 10.0
 #: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
 #: lost the network. Longer than it waits for confirms.
 CLAIM_TIMEOUT = 25
+#: Seconds after which PostgreSQL ends the session of a relay that asks nothing, and takes back the idle lock: a relay
+#: that is well asks every second.
+SILENCE_TIMEOUT = 30
+#: Seconds that PostgreSQL may take for any answer to a relay.
+ANSWER_WITHIN = 15
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
 WHAT_WAITS = f"SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL), {SECONDS_TO_NEXT}"

@@ -11,11 +11,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 environ.Env.read_env(PROJECT / env.str("LOCAL_DIR", default=".local") / "env")
 
 SECRET_KEY = "only for tests"
-DATABASES = {"default": env.db_url("DATABASE_URL")}
+DATABASES = {"default": env.db_url("DATABASE_URL", engine="eventbus.db.postgresql")}
 DATABASES["default"]["OPTIONS"] = {
     "server_side_binding": True,
     "application_name": "tests of the bus",
-    "options": "-c lock_timeout=20s",
+    "options": "-c lock_timeout=20s -c client_connection_check_interval=1s",
 } | DATABASES["default"].get("OPTIONS", {})
 INSTALLED_APPS = [
     "django.contrib.admin",

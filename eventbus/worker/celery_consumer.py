@@ -18,10 +18,14 @@ from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.request import Request as StockRequest
 from kombu.transport import pyamqp
 
+from eventbus.broker.connection import RECONNECT_EVERY, bound
 from eventbus.broker.topology import UPKEEP
+from eventbus.conf import bus_settings
 from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.heartbeats import beating
+from eventbus.worker import announcements, goodbye
 from eventbus.worker.circuit_breaker import CircuitBreaker
+from eventbus.worker.frozen_children import FrozenChildren
 from eventbus.worker.lanes import Lane, Run, failed_before, slots
 from eventbus.worker.processing import Failed, Settled, Unsettled
 
@@ -109,17 +113,21 @@ class BusRequest(StockRequest):
 class BusConsumer(StockConsumer):
     """Celery's consumer with lanes in front of its pool."""
 
+    # A command of Celery's asks for it.
+    gossip = None
+
     class Blueprint(StockConsumer.Blueprint):
-        # DelayedDelivery would bind `#.`-patterns to our exchange for every quorum queue, and the bindings persist.
-        default_steps = [step for step in StockConsumer.Blueprint.default_steps if "DelayedDelivery" not in step]
+        default_steps = announcements.STEPS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.announcer = announcements.Announcer(bus_settings.BROKER_URL)
         super().__init__(*args, **kwargs)
+        self.timer.call_repeatedly(1.0, FrozenChildren(self.pool).look)
         # In the loop that takes deliveries and hands them to the pool.
         self.timer.call_repeatedly(1.0, beating.turned, ("worker",))
 
     def ensure_connected(self, conn: Any) -> Any:
-        """As Celery does it, but it is alive while it waits for the broker."""
+        """As Celery does it, but it is alive while it waits for the broker, and then waits for no answer for ever."""
         ensure = conn.ensure_connection
 
         def ensure_and_beat(errback: Any, retries: Any, callback: Any = None, **options: Any) -> Any:
@@ -128,10 +136,18 @@ class BusConsumer(StockConsumer):
                 if callback is not None:
                     callback()
 
-            return ensure(errback, retries, callback=wait, **options)
+            return ensure(errback, retries, callback=wait, interval_max=RECONNECT_EVERY, **options)
 
         conn.ensure_connection = ensure_and_beat
-        return super().ensure_connected(conn)
+        return bound(super().ensure_connected(conn))
+
+    def stop(self) -> None:
+        with goodbye.of(self.connection):
+            super().stop()
+
+    def shutdown(self) -> None:
+        with goodbye.of(self.connection):
+            super().shutdown()
 
     def create_task_handler(self, promise: Any = None) -> Callable[[Any], Any]:
         """Called for every new connection: what waited in the lanes of the old one is delivered again."""

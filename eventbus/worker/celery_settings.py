@@ -6,7 +6,7 @@ from typing import Any
 import kombu
 from django.utils.module_loading import import_string
 
-from eventbus.broker.connection import celery_connection
+from eventbus.broker.connection import HEARTBEAT, celery_connection
 from eventbus.broker.topology import UPKEEP
 from eventbus.conf import bus_settings
 
@@ -32,7 +32,7 @@ CELERY: dict[str, Any] = {
     "broker_connection_max_retries": None,
     # Otherwise a delivery-acknowledgement time-out ends the worker.
     "broker_channel_error_retry": True,
-    "broker_heartbeat": 10,
+    "broker_heartbeat": HEARTBEAT,
     # Where the broker is and how to get there; what BROKER_URL says of that comes before the above.
     **celery_connection(bus_settings.BROKER_URL),
     # Otherwise Celery closes Django's connection before and after every task, and logging in takes longer than the

@@ -6,8 +6,10 @@ from typing import Any
 import structlog
 from celery.beat import Scheduler
 
+from eventbus.broker.connection import RECONNECT_EVERY, bound
 from eventbus.db.pooler import refuse_pooler
 from eventbus.heartbeats import beating
+from eventbus.worker import goodbye
 
 log = structlog.get_logger(__name__)
 
@@ -37,4 +39,11 @@ class StaticScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
         def note(error: Exception, seconds: float) -> None:
             log.error("beat.no_broker", error=str(error), retry_in_seconds=seconds)
 
-        return self.connection.ensure_connection(note, None, callback=lambda: beating.turned("beat"))
+        made = self.connection.ensure_connection(
+            note, None, interval_max=RECONNECT_EVERY, callback=lambda: beating.turned("beat")
+        )
+        return bound(made)
+
+    def close(self) -> None:
+        with goodbye.of(self.connection):
+            super().close()

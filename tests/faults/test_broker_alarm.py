@@ -11,6 +11,7 @@ from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
 from tests.support.stock import receive
+from tests.support.trouble import ask, closed_gate
 from tests.testapp.events import ProbeSent
 from tools.harness.broker_trouble import memory_alarm
 from tools.harness.mail import MailSink
@@ -56,3 +57,26 @@ def test_the_relay_gives_a_silent_broker_up_in_time_and_resumes(live_bus: LiveBu
     live_bus.drain()
     assert live_bus["relay"].is_alive
     assert live_bus.effects("probe.count", *ids) == len(ids)
+
+
+def test_a_worker_that_starts_during_an_alarm_consumes_whatever_it_is_asked_meanwhile(live_bus: LiveBus) -> None:
+    """Consuming is what would end the alarm."""
+    live_bus.only("relay")
+    asked = ask("wait", *["succeed"] * 20)
+    live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the relay")
+    with memory_alarm():
+        with closed_gate(live_bus):
+            live_bus.start("worker trouble")
+            live_bus.wait_for(lambda: live_bus.runs("trouble.obey", asked[0]), "the handler to begin")
+            # As Flower does it. The broker lets a connection's first publish through.
+            for _ in range(2):
+                live_bus.run("-m", "celery", "-A", "config", "inspect", "ping", "--timeout", "1")
+        live_bus.wait_for(lambda: live_bus.effects("trouble.obey", *asked) == 21, "the effects", 20)
+        live_bus.wait_for(lambda: in_hand(live_bus, "trouble.obey") == 0, "its acknowledgements", 20)
+        live_bus.term("worker trouble")
+
+
+def in_hand(bus: LiveBus, queue: str) -> int | None:
+    """How many messages the broker has in this queue, delivered ones included; None while it has not counted."""
+    (found,) = (each for each in bus.management("queues") if each["name"] == queue)
+    return found.get("messages")

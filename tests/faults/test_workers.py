@@ -2,12 +2,9 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
 import pytest
 from django.db import transaction
 
@@ -16,25 +13,12 @@ from tests.support import effects
 from tests.support.bus import LiveBus
 from tests.support.effects import WORKERS
 from tests.support.stock import receive
-from tests.testapp.consumers import GATE
-from tests.testapp.events import ProbeSent, TroubleAsked
+from tests.support.trouble import ask, closed_gate
+from tests.testapp.events import ProbeSent
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults]
-
-
-def ask(*how: str) -> list[UUID]:
-    with transaction.atomic():
-        return publish(*(TroubleAsked(trouble_id=uuid4(), how=each) for each in how))
-
-
-@contextmanager
-def closed_gate(bus: LiveBus) -> Iterator[None]:
-    """Inside, the handler of a "wait" event waits."""
-    with psycopg.connect(bus.database_url, autocommit=True) as gate:
-        gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
-        yield
 
 
 @pytest.mark.parametrize("failpoint", ["consumer.before_commit", "consumer.after_commit"])
@@ -135,3 +119,32 @@ def test_an_event_that_raises_each_time_becomes_a_dead_letter_and_takes_no_innoc
     assert letter.headers["x-dead-reason"] == "exhausted"
     assert live_bus.effects("trouble.obey", *innocents) == 20
     live_bus.verify()
+
+
+def test_orders_are_answered_past_frozen_pool_processes_which_are_replaced(
+    pipeline: LiveBus, shop: Shop, mail_sink: MailSink
+) -> None:
+    pipeline.restart("worker inventory", WORKER_PROCESSES="3")
+    worker = pipeline["worker inventory"]
+    frozen = worker.children()[:2]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    product = receive(100)
+    wishes = [shop.order(product) for _ in range(20)]
+    shop.place_all(wishes)
+    statuses = effects.check(pipeline, shop, mail_sink, seconds=45)
+    assert {statuses[wish.order_id] for wish in wishes if wish.order_id} == {"CONFIRMED"}
+    replaced = {line["pid"] for line in worker.log_lines() if line["event"] == "worker.frozen_process"}
+    assert replaced
+    assert replaced <= set(frozen)
+    assert len(worker.children()) == 3
+
+
+def test_a_pool_process_that_is_frozen_in_the_midst_of_a_run_meets_its_time_limit(live_bus: LiveBus) -> None:
+    live_bus.only("relay", "worker trouble")
+    (event_id,) = ask("overrun")
+    live_bus.wait_for(lambda: live_bus.runs("trouble.hurry", event_id) == 1, "the handler to begin")
+    ((victim,),) = live_bus.query("SELECT pid FROM run WHERE consumer = 'trouble.hurry' AND event_id = %s", event_id)
+    os.kill(victim, signal.SIGSTOP)
+    live_bus.wait_for(lambda: live_bus.runs("trouble.hurry", event_id) == 2, "another process to take it")
+    live_bus.wait_for(lambda: victim not in live_bus["worker trouble"].children(), "the end of the frozen one")

@@ -1,4 +1,3 @@
-import signal
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,6 +9,7 @@ from eventbus.dead_letters.ingest import Ingester
 from eventbus.dead_letters.replay_driver import DeadLetterReplayDriver
 from eventbus.heartbeats import beating
 from eventbus.heartbeats.processes import worker_kind
+from eventbus.management.ending import end_when_told
 from eventbus.management.supervisor import Part, Supervisor
 from eventbus.monitoring.watcher import Watcher
 from eventbus.replays.driver import ArchiveReplayDriver
@@ -29,9 +29,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_pooler()
         name_sessions("dead letters")
-        loops = ("ingester", DeadLetterReplayDriver.table, ArchiveReplayDriver.table)
-        beating.begin(worker_kind("dead_letters"), *loops)
-        Watcher().start()
         ingester = Ingester(bus_settings.BROKER_URL)
         dead_letters = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         # A backfill is an archive replay that nobody had to ask for.
@@ -43,7 +40,9 @@ class Command(BaseCommand):
             Part("replaying the archive and backfilling", archive.run_all, archive.stop),
             Part("keeping the queues", queues.run, queues.stop),
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: supervisor.stop())
+        end_when_told(supervisor.stop)
+        loops = ("ingester", DeadLetterReplayDriver.table, ArchiveReplayDriver.table)
+        beating.begin(worker_kind("dead_letters"), *loops)
+        Watcher().start()
         if crashed := supervisor.run():
             raise CommandError(f"{' and '.join(crashed).capitalize()} ended by an error; see above.")

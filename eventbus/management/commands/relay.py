@@ -1,4 +1,3 @@
-import signal
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -8,8 +7,9 @@ from eventbus.db.pooler import refuse_pooler
 from eventbus.db.sessions import name_sessions
 from eventbus.heartbeats import beating
 from eventbus.heartbeats.processes import RELAY
+from eventbus.management.ending import end_when_told
 from eventbus.monitoring.watcher import Watcher
-from eventbus.relay.relay import CLAIM_TIMEOUT, Relay
+from eventbus.relay.relay import ANSWER_WITHIN, CLAIM_TIMEOUT, SILENCE_TIMEOUT, Relay
 
 
 class Command(BaseCommand):
@@ -21,10 +21,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_pooler()
-        name_sessions(RELAY, idle_in_transaction_session_timeout=f"{CLAIM_TIMEOUT}s")
+        name_sessions(
+            RELAY,
+            answer_within=ANSWER_WITHIN,
+            idle_in_transaction_session_timeout=f"{CLAIM_TIMEOUT}s",
+            idle_session_timeout=f"{SILENCE_TIMEOUT}s",
+        )
+        relay = Relay(bus_settings.BROKER_URL)
+        end_when_told(relay.stop)
         beating.begin(RELAY, "relay")
         Watcher().start()
-        relay = Relay(bus_settings.BROKER_URL)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: relay.stop())
         relay.run()

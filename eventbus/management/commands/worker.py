@@ -51,7 +51,7 @@ class Command(BaseCommand):
             go_through_pooler()
         else:
             refuse_pooler()
-        settings = {"lock_timeout": lock_waits.LONG} if consumers else {}
+        settings: dict[str, Any] = {"lock_timeout": lock_waits.LONG} if consumers else {}
         name_sessions(f"worker {only or group}", **settings)
         beating.begin(worker_kind(group), "worker")
         # It warns root of pickled messages, and we accept none.
@@ -65,8 +65,6 @@ class Command(BaseCommand):
                 f"--hostname={only or group}-{os.getpid()}@%h",
                 f"--concurrency={processes}",
                 "--prefetch-multiplier=1",
-                "--without-gossip",
-                "--without-mingle",
                 "--loglevel=INFO",
             ]
         )
