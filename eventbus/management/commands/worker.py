@@ -14,8 +14,8 @@ from eventbus.declaration import consumers_by_group
 from eventbus.heartbeats import beating
 from eventbus.heartbeats.processes import worker_kind
 from eventbus.worker import lock_waits
-from eventbus.worker.celery_consumer import broker_queue, upkeep_queue
 from eventbus.worker.celery_settings import celery_app
+from eventbus.worker.consumed_queues import broker_queue, upkeep_queue
 from eventbus.worker.lanes import UPKEEP_PROCESSES, may_share_sessions, pool_size
 
 UPKEEP_GROUP = "eventbus"

@@ -1,5 +1,5 @@
 from eventbus.tests.builders import declare
-from eventbus.worker.celery_consumer import broker_queue
+from eventbus.worker.consumed_queues import broker_queue
 
 
 def test_the_prefetch_leaves_room_for_a_batch_in_every_slot_and_one_waiting() -> None:
