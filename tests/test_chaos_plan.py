@@ -3,6 +3,7 @@
 import os
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -72,8 +73,8 @@ def test_only_its_handler_refuses_an_event_about_no_order() -> None:
     assert decode(poison.of_no_order(new_id())).type == "inventory.reserved"
 
 
-def test_it_needs_nothing_of_whoever_starts_it() -> None:
-    bare = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LOCAL_DIR", "PORT_OFFSET")}
+def test_it_needs_nothing_of_whoever_starts_it(tmp_path: Path) -> None:
+    bare = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LOCAL_DIR": str(tmp_path)}
     done = subprocess.run([ROOT / "script/chaos", "--help"], env=bare, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert all(action in done.stdout for action in KINDS)
+    assert done.returncode == 0, done.stderr
+    assert "--faults" in done.stdout

@@ -1,6 +1,6 @@
 """Exchanges, queues and bindings, all derived from the consumer declarations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,10 +98,11 @@ def missing(connection: Connection) -> list[Queue]:
     return found
 
 
-def declare(connection: Connection) -> None:
-    """Declare everything that the consumers need. Idempotent; a dead-letter queue comes before the queue it serves.
+def declare(connection: Connection, only: Sequence[Queue] | None = None) -> None:
+    """Declare everything that the consumers need, of the queues only those given; the others are there, and bound.
 
-    Raises amqp.PreconditionFailed where a queue or exchange exists with other arguments.
+    Idempotent; a dead-letter queue comes before the queue it serves. Raises amqp.PreconditionFailed where a queue or
+    exchange exists with other arguments, amqp.NotFound where a queue that should be there is not.
     """
     with connection.channel() as channel:
         for exchange in exchanges():
@@ -109,6 +110,7 @@ def declare(connection: Connection) -> None:
                 exchange.name, exchange.type, durable=True, auto_delete=False, arguments=exchange.arguments
             )
         for queue in queues():
-            channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=queue.arguments)
+            if only is None or queue in only:
+                channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=queue.arguments)
             for key in queue.routing_keys:
                 channel.queue_bind(queue.name, queue.exchange, key)

@@ -20,15 +20,17 @@ RETURNING consumer
 
 
 def declare(broker: Connection) -> None:
-    """Declare everything that the consumers need, once it is noted who lost something. Call it in no transaction.
+    """Declare what is missing of all that the consumers need, once it is noted who lost something.
 
-    Raises what `topology.declare` raises, and DatabaseError.
+    Call it in no transaction. Raises what `topology.declare` raises, and DatabaseError.
     """
-    lost = consumers_that_lost(topology.missing(broker))
+    missing = topology.missing(broker)
+    lost = consumers_that_lost(missing)
     # Before it is declared: whoever dies in between leaves the queue missing, and the next one finds it so.
     if lost and (noted := [consumer for (consumer,) in fetch(NOTE, [lost])]):
         log.error("queue.lost", consumers=noted)
-    topology.declare(broker)
+    # No other: one that went in this moment would come back with nobody knowing what it lost.
+    topology.declare(broker, missing)
 
 
 def consumers_that_lost(missing: list[topology.Queue]) -> list[str]:

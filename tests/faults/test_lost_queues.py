@@ -5,8 +5,12 @@ from uuid import UUID, uuid4
 import pytest
 from amqp import NotFound
 from django.db import transaction
+from kombu import Connection
 
 from eventbus import publish
+from eventbus.broker import topology
+from eventbus.broker.connection import connect
+from eventbus.relay import lost_queues
 from tests.support.bus import LiveBus
 from tests.testapp.events import TroubleAsked
 
@@ -66,6 +70,29 @@ def test_what_waited_in_a_deleted_queue_is_sent_again(live_bus: LiveBus) -> None
     live_bus.wait_for(lambda: live_bus.effects(QUEUE, *waiting) == 20, "what waited")
     live_bus.drain()
     live_bus.verify()
+
+
+def test_a_queue_that_goes_while_another_is_declared_again_is_missed_too(
+    live_bus: LiveBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live_bus.only("web")
+    delete(live_bus, "fraud.flag_orders")
+    missing = topology.missing
+
+    def look_and_lose_another(broker: Connection) -> list[topology.Queue]:
+        found = missing(broker)
+        delete(live_bus, "loyalty.count_points")
+        return found
+
+    monkeypatch.setattr(topology, "missing", look_and_lose_another)
+    with connect(live_bus.broker_url) as broker, pytest.raises(NotFound):
+        lost_queues.declare(broker)
+    monkeypatch.undo()
+    with connect(live_bus.broker_url) as broker:
+        lost_queues.declare(broker)
+
+    noted = {consumer for (consumer,) in live_bus.query("SELECT consumer FROM lost_queue WHERE repaired_at IS NULL")}
+    assert noted >= {"fraud.flag_orders", "loyalty.count_points"}
 
 
 def test_a_worker_that_starts_without_a_queue_serves_the_others_and_waits_for_it(live_bus: LiveBus) -> None:

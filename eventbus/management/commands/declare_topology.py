@@ -41,6 +41,7 @@ class Command(BusCommand):
         try:
             with connect(bus_settings.BROKER_URL) as broker:
                 lost_queues.declare(broker)
+                topology.declare(broker)  # compares what was there
         except PreconditionFailed as drift:
             raise CommandError(
                 f"Drift: {drift.reply_text}. "
