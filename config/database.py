@@ -3,6 +3,7 @@
 https://www.postgresql.org/docs/current/libpq-connect.html
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+#: Files that libpq would miss at the first connection, or not at all. A key may be kept elsewhere: `engine:…`.
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 #: What Django has a name of its own for.
 PARTS = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
 
@@ -23,6 +26,7 @@ def read_database_url(variable: str, url: str, defaults: Mapping[str, Any]) -> d
     parts = {django: said.pop(libpq, "") for libpq, django in PARTS.items()}
     if not parts["NAME"] and "service" not in said:
         raise ImproperlyConfigured(f"{variable} names no database: postgres://user:password@host:port/database")
+    _find_files(variable, said)
     options = dict(defaults["OPTIONS"])
     if "options" in said:
         # Of two values for one of the server's settings the last holds.
@@ -34,6 +38,13 @@ def without_session(defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The same defaults for a way through a transaction pooler, which keeps nothing of a session for us."""
     options = {name: value for name, value in defaults["OPTIONS"].items() if name != "options"}
     return {**defaults, "DISABLE_SERVER_SIDE_CURSORS": True, "OPTIONS": options | {"prepare_threshold": None}}
+
+
+def _find_files(variable: str, said: Mapping[str, str]) -> None:
+    for name in FILES:
+        value = said.get(name, "system")
+        if value != "system" and ":" not in value and not os.access(value, os.R_OK):
+            raise ImproperlyConfigured(f"{variable}: {name} names {value}, which is not there or can't be read.")
 
 
 def _read(variable: str, url: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +23,11 @@ def read(url: str) -> dict[str, Any]:
     return read_database_url("DATABASE_URL", url, DEFAULTS)
 
 
-def test_what_the_address_says_comes_before_the_defaults() -> None:
+def test_what_the_address_says_comes_before_the_defaults(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.touch()
     found = read(
-        "postgres://shop:p%40ss@db.example:5433/orders?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=9"
+        f"postgres://shop:p%40ss@db.example:5433/orders?sslmode=verify-full&sslrootcert={authority}&connect_timeout=9"
         "&options=-c%20lock_timeout%3D3s"
     )
     assert found == {
@@ -41,7 +44,7 @@ def test_what_the_address_says_comes_before_the_defaults() -> None:
             # The last one holds.
             "options": "-c lock_timeout=20s -c lock_timeout=3s",
             "sslmode": "verify-full",
-            "sslrootcert": "/ca.pem",
+            "sslrootcert": str(authority),
         },
     }
 
@@ -60,6 +63,7 @@ def test_several_hosts_and_a_socket_are_libpqs_own_affair() -> None:
         ("postgres://u:pass%word@h/orders", "percent-encoded"),
         ("mysql://h/orders", "write postgres://"),
         ("postgres://h", "names no database"),
+        ("postgres://h/orders?sslmode=verify-full&sslrootcert=/nowhere.pem", r"sslrootcert names /nowhere\.pem, which"),
     ],
 )
 def test_what_is_wrong_is_named_and_no_password_shown(url: str, says: str) -> None:

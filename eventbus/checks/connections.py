@@ -1,7 +1,7 @@
 """Connections that somebody on the way could read, or answer in a server's place: `manage.py check --deploy`."""
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,18 +22,21 @@ def nobody_listens_on_the_way(**_: Any) -> list[CheckMessage]:
 
 
 def _database() -> Iterator[CheckMessage]:
-    # What neither the address nor the environment (PGSSLMODE and so on) says has libpq's default.
-    said = {each.keyword.decode(): (each.val or b"").decode() for each in pq.Conninfo.get_defaults()}
-    database = settings.DATABASES["default"]
-    said |= {name: str(value) for name, value in database.get("OPTIONS", {}).items()}
-    hosts = _elsewhere(str(database.get("HOST") or said["host"]).split(","))
-    if hosts and said["sslmode"] not in ("verify-full", "verify-ca") and said["gssencmode"] != "require":
-        yield Warning(
-            f"PostgreSQL on {hosts} is reached without TLS, or without a look at its certificate: "
-            f"sslmode is {said['sslmode']}.",
-            hint=f"Add sslmode=verify-full and sslrootcert=FILE to DATABASE_URL: {PAGE}.",
-            id="eventbus.W102",
-        )
+    databases: dict[str, Mapping[str, Any]] = {"DATABASE_URL": settings.DATABASES["default"]}
+    if bus_settings.POOLED_DATABASE is not None:
+        databases = {"DATABASE_DIRECT_URL": databases["DATABASE_URL"], "DATABASE_URL": bus_settings.POOLED_DATABASE}
+    for variable, database in databases.items():
+        # What neither the address nor the environment (PGSSLMODE and so on) says has libpq's default.
+        said = {each.keyword.decode(): (each.val or b"").decode() for each in pq.Conninfo.get_defaults()}
+        said |= {name: str(value) for name, value in database.get("OPTIONS", {}).items()}
+        hosts = _elsewhere(str(database.get("HOST") or said["host"]).split(","))
+        if hosts and said["sslmode"] not in ("verify-full", "verify-ca") and said["gssencmode"] != "require":
+            yield Warning(
+                f"PostgreSQL on {hosts} is reached without TLS, or without a look at its certificate: "
+                f"sslmode is {said['sslmode']}.",
+                hint=f"Add sslmode=verify-full and sslrootcert=FILE to {variable}: {PAGE}.",
+                id="eventbus.W102",
+            )
 
 
 def _broker() -> Iterator[CheckMessage]:

@@ -10,7 +10,7 @@ def found(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Asks the check, with these settings; ids and texts of what it says."""
     monkeypatch.delenv("PGSSLMODE", raising=False)
 
-    def ask(host: str = "", sslmode: str = "", **others: str) -> list[tuple[str, str]]:
+    def ask(host: str = "", sslmode: str = "", **others: Any) -> list[tuple[str, str]]:
         monkeypatch.setitem(settings.DATABASES["default"], "HOST", host)
         monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {"sslmode": sslmode} if sslmode else {})
         for name, value in others.items():
@@ -34,6 +34,13 @@ def test_a_database_elsewhere_is_verified(found: Any, sslmode: str, is_fine: boo
     said = found("127.0.0.1,db.example", sslmode)
     assert [number for number, _ in said] == ([] if is_fine else ["eventbus.W102"])
     assert is_fine or "db.example" in said[0][1]
+
+
+def test_so_is_the_way_through_a_pooler(found: Any) -> None:
+    pooled = {"HOST": "pooler.example", "OPTIONS": {}}
+    assert [number for number, _ in found("db.example", "verify-full", EVENTBUS_POOLED_DATABASE=pooled)] == [
+        "eventbus.W102"
+    ]
 
 
 def test_the_environment_of_libpq_counts(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
