@@ -5,7 +5,7 @@ acks, time limits, Flower and signals work as for any Celery task. What is waiti
 goes through as one run (group commit); with nothing waiting an event goes alone and at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -94,7 +94,8 @@ class BusConsumer(StockConsumer):
         def on_delivery(message: Any) -> Any:
             lane = self.lanes.get(message.delivery_info.get("queue"))
             if lane is None:
-                return self._refuse(message, why) if (why := what_is_forged(message)) else stock(message)
+                why = what_is_forged(message, self.app.tasks)
+                return self._refuse(message, why) if why else stock(message)
             # A redelivered one may be what killed its process: alone, it takes no innocent with it.
             (lane.alone if message.delivery_info.get("redelivered") else lane.waiting).append(message)
             self._dispatch(lane)
@@ -214,12 +215,13 @@ class BusConsumer(StockConsumer):
         message.reject_log_error(log, self.connection_errors)
 
 
-def what_is_forged(message: Any) -> str | None:
+def what_is_forged(message: Any, tasks: Mapping[str, Any]) -> str | None:
     """What beat would not send, in the headers of a task: it would run as a consumer, or keep the upkeep waiting."""
     headers = message.headers or {}
     if headers.get("task") in CONSUMERS:
         return "a consumer's task: events are published, not called"
-    limits = headers.get("timelimit")
-    if headers.get("eta") or (isinstance(limits, list | tuple) and any(limits)):
+    task = tasks.get(str(headers.get("task")))
+    declared = [task.time_limit, task.soft_time_limit] if task is not None else None
+    if headers.get("eta") or headers.get("timelimit") not in (None, [None, None], declared):
         return "a task with a time of its own"
     return None

@@ -59,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallPostgres]:
             superuser.execute("ALTER DATABASE postgres OWNER TO pipeline")
             superuser.execute("GRANT CREATE ON SCHEMA public TO pipeline")
         run(postgres.url, "manage.py", "migrate", "--verbosity", "0")
-        (grants,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
+        (grants,) = re.findall(r"```sql\n(GRANT.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
         with psycopg.connect(postgres.url) as owner:
             owner.execute(grants)
         run(app_url(postgres), "manage.py", "shell", "-v0", "-c", WORK)

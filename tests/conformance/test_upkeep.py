@@ -8,6 +8,7 @@ import pytest
 
 from eventbus.broker.topology import UPKEEP
 from eventbus.dead_letters.models import DeadLetter
+from script._lib import procfile
 from tests.support.bus import LiveBus
 
 pytestmark = pytest.mark.live
@@ -58,3 +59,16 @@ def test_a_task_with_forged_arguments_leaves_a_line_and_the_next_one_runs(bus: L
     bus.wire.publish(NOTHING, key=UPKEEP, exchange="", **task("eventbus.make_partitions"))
     bus.wait_for(lambda: "task.failed" in bus["worker eventbus"].says(), "a line about the task that failed")
     bus.wait_for(lambda: bus.wire.ready(UPKEEP) == 0, "the upkeep to go on")
+
+
+def test_what_beat_sends_is_done(bus: LiveBus) -> None:
+    bus.term("worker eventbus")
+    bus.ensure("worker eventbus")
+    sent = bus.process("beat", procfile.commands()["beat"])
+    sent.start()
+    try:
+        bus.wait_for(lambda: "idempotency_keys.forgotten" in bus["worker eventbus"].says(), "a task with a time limit")
+        bus.wait_for(lambda: bus.wire.ready(UPKEEP) == 0, "the others to be taken")
+    finally:
+        sent.kill()
+    assert "message.refused" not in bus["worker eventbus"].says()
