@@ -13,6 +13,7 @@ from django.db import OperationalError, connection, connections
 from django.db.backends.signals import connection_created
 
 from eventbus.conf import bus_settings
+from eventbus.errors import EventbusError
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,7 +27,7 @@ _goes_through_pooler = False
 _has_sessions = False
 
 
-class TransactionPooler(ImproperlyConfigured):
+class TransactionPooler(EventbusError, ImproperlyConfigured):
     """A process that needs sessions of its own reaches PostgreSQL through a transaction pooler."""
 
     def __init__(self) -> None:
