@@ -1,19 +1,24 @@
-"""Questions to RabbitMQ's management API, where there is one."""
+"""RabbitMQ's management API, as far as we look: it knows what AMQP does not tell."""
 
 import base64
 import json
 import urllib.request
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from eventbus.broker.address import read_address
 from eventbus.conf import bus_settings
 
-#: Seconds.
 TIMEOUT = 5
 
 
+def vhost() -> str:
+    """Our virtual host, as its address in the API."""
+    return quote(read_address(bus_settings.BROKER_URL).vhost, safe="")
+
+
 def ask(path: str) -> Any:
-    """What the API answers to a GET, as JSON. Raises OSError or ValueError."""
+    """What stands at this address of the API. Raises OSError and ValueError."""
     url = urlsplit(bus_settings.MANAGEMENT_URL)
     address = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], f"{url.path.rstrip('/')}/api/{path}", "", ""))
     login = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()

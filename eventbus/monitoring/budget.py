@@ -102,7 +102,7 @@ def broker_limits() -> list[Limit]:
     address = read_address(bus_settings.BROKER_URL)
     user = unquote(urlsplit(address.nodes.split(";")[0]).username or "guest")
     answers: list[tuple[str, Sequence[Any]]] = [
-        ("the virtual host's", management.ask(f"vhost-limits/{quote(address.vhost, safe='')}")),
+        ("the virtual host's", management.ask(f"vhost-limits/{management.vhost()}")),
         ("the user's", management.ask(f"user-limits/{quote(user, safe='')}")),
     ]
     return [

@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 import structlog
 
-from eventbus.broker import management
-from eventbus.broker.address import read_address
+from eventbus.broker.management import ask, vhost
 from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
 from eventbus.db.sql import fetch
@@ -51,10 +50,9 @@ def _left_over(key: str) -> list[str]:
 
 def _bound_to(key: str) -> list[str]:
     """Of the strangers' queues that are bound to the key, those at a length limit; all of them where none has one."""
-    vhost = quote(read_address(bus_settings.BROKER_URL).vhost, safe="")
-    bindings = management.ask(f"exchanges/{vhost}/{quote(EVENTS, safe='')}/bindings/source")
+    bindings = ask(f"exchanges/{vhost()}/{quote(EVENTS, safe='')}/bindings/source")
     names = {each["destination"] for each in bindings if each["routing_key"] in (key, "#")} - set(CONSUMERS)
-    queues = {name: management.ask(f"queues/{vhost}/{quote(name, safe='')}") for name in names}
+    queues = {name: ask(f"queues/{vhost()}/{quote(name, safe='')}") for name in names}
     return sorted(name for name in names if _has_limit(queues[name])) or sorted(names)
 
 
