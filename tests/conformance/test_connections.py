@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from eventbus.monitoring import budget
+from script._lib import procfile
 from script._lib.local import ROOT
 from tests.support.bus import LiveBus
 from tests.support.effects import PIPELINE
@@ -22,8 +23,9 @@ def test_the_page_has_the_budget() -> None:
     page = (ROOT / "docs/deploy.md").read_text()
     rows = re.findall(r"^\| (?:`(\w+)`|(together)).*? \| (\d+).*? \| (\d+)", page, re.MULTILINE)
     listed = {kind or total: (int(database), int(broker)) for kind, total, database, broker in rows}
-    tests_own = {"worker_probe", "worker_trouble"}
-    needs = [each for each in budget.needs() if each.kind not in tests_own]
+    # Tests declare consumers of their own.
+    ours = {*procfile.commands(), "commands"}
+    needs = [each for each in budget.needs() if each.kind in ours]
     computed = {each.kind: (each.copies * each.database, each.copies * each.broker) for each in needs}
     computed["together"] = (sum(a for a, _ in computed.values()), sum(b for _, b in computed.values()))
     assert listed == computed
