@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,29 +32,35 @@ def test_the_page_has_the_budget() -> None:
     assert listed == computed
 
 
-@pytest.mark.live
-def test_no_process_opens_more_than_its_budget(live_bus: LiveBus, shop: Shop) -> None:
+@pytest.fixture
+def whole_bus(live_bus: LiveBus) -> Iterator[LiveBus]:
     live_bus.only(*PIPELINE, "worker eventbus", "dead letters", "beat")
+    yield live_bus
+    live_bus.only(*PIPELINE)
+
+
+@pytest.mark.live
+def test_no_process_opens_more_than_its_budget(whole_bus: LiveBus, shop: Shop) -> None:
     product = receive(1_000)
     with ThreadPoolExecutor(50) as many:
         list(many.map(lambda _: shop.post(shop.order(product)), range(150)))
-    live_bus.drain()
+    whole_bus.drain()
 
     needs = {each.kind: each for each in budget.running_needs()}
     # Ours has the name of the web's.
     connection.close()
-    named = live_bus.query("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
+    named = whole_bus.query("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
     opened = Counter(kind_of(name) for (name,) in named)
     too_many = {kind: number for kind, number in opened.items() if kind in needs and number > all_of(needs[kind])}
     assert too_many == {}
     # As many as threads, though fifty came at once.
     assert opened["web"] == 2 * 4 + 2
 
-    running = {process.name.replace(" ", "_") for process in live_bus.processes.values() if process.is_alive}
+    running = {process.name.replace(" ", "_") for process in whole_bus.processes.values() if process.is_alive}
     allowed = sum(
         each.copies * each.broker for kind, each in needs.items() if kind in {*running, "worker_dead_letters"}
     )
-    listed = [each for each in live_bus.broker.ask("GET", "connections") if each.get("vhost") == live_bus.name]
+    listed = [each for each in whole_bus.broker.ask("GET", "connections") if each.get("vhost") == whole_bus.name]
     assert 0 < len(listed) <= allowed
 
 
