@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.live, pytest.mark.faults]
 
 MANY = 40
 OF = "SELECT count(*) FROM waiting_retry WHERE consumer = %s"
+HELD = "SELECT count(*) FROM outbox WHERE blocked_key = 'trouble.asked.v1'"
 REFUSED = "SELECT count(*) FROM waiting_retry WHERE consumer = %s AND refusals > 0"
 
 
@@ -73,6 +74,8 @@ def test_a_sick_queue_delays_nobody_elses_retries(bus: LiveBus, sick: str) -> No
     with ExitStack() as trouble:
         if sick == "full":
             trouble.enter_context(length_limit(bus.broker, bus.name, consumer, 1))
+            # It notices late that it is full: what comes in one go may all get in.
+            bus.wait_for(lambda: ask("succeed") and bus.query(HELD) != [(0,)], "the queue to be full")
         told = let_wait(bus, consumer, *[TroubleAsked(trouble_id=uuid4(), how="succeed") for _ in range(MANY)])
         bus.wait_for(lambda: waiting(bus, consumer, REFUSED) > MANY // 2, "the queue to refuse them")
         probes = let_wait(bus, "probe.count", *[ProbeSent(probe_id=uuid4()) for _ in range(3)])

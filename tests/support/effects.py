@@ -25,6 +25,6 @@ def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0, second
     bus.verify()
     evidence = gather(bus, shop, sink.mails(), COUNTING)
     verdict = Checker(shop, evidence).check()
-    assert verdict.findings == []
+    assert verdict.findings == [], verdict.findings
     assert verdict.in_doubt <= in_doubt
     return evidence.statuses
