@@ -43,7 +43,7 @@ def test_a_failing_event_is_retried_for_its_consumer_alone_and_then_a_dead_lette
     assert live_bus.effects("trouble.obey", event_id) == 0
     assert [line["attempt"] for line in logged(live_bus, "event.postponed", "trouble.obey", event_id)] == [1, 2]
 
-    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    (letter,) = live_bus.wire.take("trouble.obey.dead", 1)
     assert letter.headers["x-dead-reason"] == "exhausted"
     assert letter.headers["x-consumer"] == "trouble.obey"
     assert letter.headers["x-attempt"] == 3
@@ -77,7 +77,7 @@ def test_what_cannot_heal_is_not_retried(live_bus: LiveBus) -> None:
     event_id = ask("give up")
     live_bus.drain()
     assert live_bus.runs("trouble.obey", event_id) == 1
-    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    (letter,) = live_bus.wire.take("trouble.obey.dead", 1)
     assert letter.headers["x-dead-reason"] == "permanent"
     assert letter.headers["x-attempt"] == 1
 
@@ -86,7 +86,7 @@ def test_a_handler_that_overruns_its_time_limit_is_stopped_and_retried(live_bus:
     event_id = ask("overrun")
     live_bus.drain()
     assert live_bus.runs("trouble.hurry", event_id) == 2
-    (letter,) = live_bus.wire.take_all("trouble.hurry.dead")
+    (letter,) = live_bus.wire.take("trouble.hurry.dead", 1)
     assert letter.headers["x-dead-reason"] == "exhausted"
     assert "SoftTimeLimitExceeded" in letter.headers["x-error-class"]
     live_bus.wire.take_all("trouble.obey.dead")
@@ -97,7 +97,7 @@ def test_a_replayed_dead_letter_has_its_effect_once(live_bus: LiveBus) -> None:
     live_bus.query("INSERT INTO broken VALUES ('until the replay')")
     event_id = ask("raise while broken")
     live_bus.drain()
-    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    (letter,) = live_bus.wire.take("trouble.obey.dead", 1)
     live_bus.query("DELETE FROM broken")
 
     for _ in range(2):

@@ -99,7 +99,7 @@ def test_an_event_that_kills_its_worker_each_time_becomes_a_dead_letter_and_take
     live_bus.drain(120)
 
     assert live_bus.outcome("trouble.obey", killer) == "dead"
-    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    (letter,) = live_bus.wire.take("trouble.obey.dead", 1)
     assert letter.properties["message_id"] == str(killer)
     assert letter.headers["x-dead-reason"] == "kills_its_worker"
     assert live_bus.effects("trouble.obey", *innocents) == 20
@@ -114,7 +114,7 @@ def test_an_event_that_raises_each_time_becomes_a_dead_letter_and_takes_no_innoc
     live_bus.only("relay", "worker trouble")
     *innocents, poison = ask(*["succeed"] * 20, "raise")
     live_bus.drain()
-    (letter,) = live_bus.wire.take_all("trouble.obey.dead")
+    (letter,) = live_bus.wire.take("trouble.obey.dead", 1)
     assert letter.properties["message_id"] == str(poison)
     assert letter.headers["x-dead-reason"] == "exhausted"
     assert live_bus.effects("trouble.obey", *innocents) == 20

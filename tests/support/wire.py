@@ -10,6 +10,8 @@ from uuid import uuid4
 import amqp
 from kombu import Connection
 
+from script._lib.waiting import wait_until
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -62,6 +64,11 @@ class Wire:
         """How many messages wait in a queue, not counting those in a consumer's hands."""
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).message_count)
+
+    def take(self, queue: str, number: int) -> list[Letter]:
+        """What is in a queue, once it is so many: what is noted as dead is on its way there. Raises TimeoutError."""
+        wait_until(lambda: self.ready(queue) >= number, 30, f"{number} messages in {queue}")
+        return self.take_all(queue)
 
     def take_all(self, queue: str) -> list[Letter]:
         """Read a queue until it is empty, and acknowledge what was read."""
