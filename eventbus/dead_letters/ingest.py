@@ -15,6 +15,7 @@ from eventbus.broker.topology import UPKEEP, dead_queue
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
 from eventbus.declaration import CONSUMERS
+from eventbus.errors import Reason
 from eventbus.heartbeats import beating
 from eventbus.relay import lost_queues
 
@@ -95,21 +96,28 @@ class Ingester:
     def _store(self, channel: Any) -> None:
         if not self._waiting:
             return
-        messages = [message for _, message in self._waiting]
+        messages = [message for _, message in self._waiting if not is_out_of_date(message)]
         try:
-            new = ingest(messages)
+            new = ingest(messages) if messages else 0
         except DataError:
             new = sum(map(store_anyhow, messages))
         # All that came on this channel up to here is in the batch.
         channel.basic_ack(self._waiting[-1][0], multiple=True)
+        out_of_date = len(self._waiting) - len(messages)
         self._waiting.clear()
-        log.info("dead_letters.stored", letters=len(messages), new=new)
+        log.info("dead_letters.stored", letters=len(messages), new=new, out_of_date=out_of_date)
 
     def _recover(self, error: Exception, failures: int) -> None:
         delay = backoff(failures)
         log.warning("dead_letters.interrupted", error=f"{type(error).__name__}: {error}", retry_in_seconds=delay)
         connection.close()
         self.stopping.wait(delay)
+
+
+def is_out_of_date(message: DeadMessage) -> bool:
+    """Whether it is a periodic task that nobody took before the next one was sent: there is nothing to read in it, and
+    nothing to replay."""
+    return message.consumer == UPKEEP and message.reason == Reason.EXPIRED_IN_QUEUE
 
 
 def store_anyhow(message: DeadMessage) -> int:

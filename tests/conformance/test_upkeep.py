@@ -72,3 +72,10 @@ def test_what_beat_sends_is_done(bus: LiveBus) -> None:
     finally:
         sent.kill()
     assert "message.refused" not in bus["worker eventbus"].says()
+
+
+def test_a_task_that_nobody_took_in_time_is_no_dead_letter(bus: LiveBus) -> None:
+    bus.term("worker eventbus")
+    bus.wire.publish(NOTHING, key=UPKEEP, exchange="", expiration="1", **task("eventbus.note_activity"))
+    bus.wait_for(lambda: '"out_of_date": 1' in bus["dead letters"].says(), "it to be out of date")
+    assert not DeadLetter.objects.filter(consumer=UPKEEP, reason="expired_in_queue").exists()
