@@ -26,6 +26,10 @@ pytestmark = [pytest.mark.live, pytest.mark.faults]
 
 MANY = 40
 OF = "SELECT count(*) FROM waiting_retry WHERE consumer = %s"
+EFFECT = """
+INSERT INTO effect (consumer, event_id, aggregate_id, sequence, pid)
+SELECT %s, id, aggregate_id, sequence, 0 FROM event WHERE id = ANY(%s)
+"""
 HELD = "SELECT count(*) FROM outbox WHERE blocked_key = 'trouble.asked.v1'"
 REFUSED = "SELECT count(*) FROM waiting_retry WHERE consumer = %s AND refusals > 0"
 
@@ -49,6 +53,7 @@ def let_wait(bus: LiveBus, consumer: str, *events: Event, after: float = 0) -> l
         fetch("DELETE FROM outbox WHERE event_id = ANY(%s)", [ids])
         for other in set(listeners(events[0].routing_key())) - {consumer}:
             fetch("INSERT INTO processed_event (event_id, consumer) SELECT unnest(%s::uuid[]), %s", [ids, other])
+            fetch(EFFECT, [other, ids])
     for letter in bus.outgoing(ids):
         write(
             Outgoing("", consumer, letter.body, {**letter.properties, "application_headers": letter.headers}),
