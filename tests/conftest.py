@@ -7,11 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
-from api import tokens
 from tests.support.bus import LiveBus
+from tests.support.shops import own_channel
 from tools.harness.mail import MailSink
 from tools.harness.ports import free_port
 from tools.harness.shop import Shop
@@ -61,11 +60,8 @@ def live_bus(running_bus: LiveBus, django_db_blocker: DjangoDbBlocker) -> Iterat
 @pytest.fixture
 def shop(live_bus: LiveBus) -> Iterator[Shop]:
     """A sales channel of this test's own. It knows only what it was told."""
-    name = f"shop-{uuid4().hex[:8]}"
-    token, _ = tokens.create_channel(name=name, days=1)
-    channel = Shop(f"http://127.0.0.1:{live_bus.web_port}/api/v1", token, User.objects.get(username=name).pk)
-    yield channel
-    channel.close()
+    with own_channel(live_bus) as channel:
+        yield channel
 
 
 @pytest.hookimpl(wrapper=True)

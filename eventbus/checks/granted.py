@@ -5,12 +5,13 @@ from contextlib import closing
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection
 from psycopg import Error as DriverError
 
 from eventbus.checks.deployed import unasked
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
+from eventbus.db.pooler import pooled_settings
 from eventbus.monitoring import budget
 from eventbus.monitoring.budget import Limit
 
@@ -24,7 +25,7 @@ def nobody_waits_for_ever_behind_a_pooler(**_: Any) -> list[CheckMessage]:
     if bus_settings.POOLED_DATABASE is None:
         return []
     wrapper = connection.copy()
-    wrapper.settings_dict.update(connections.configure_settings({"default": bus_settings.POOLED_DATABASE})["default"])
+    wrapper.settings_dict.update(pooled_settings())
     try:
         with closing(wrapper.get_new_connection(wrapper.get_connection_params())) as session:
             role, *values = session.execute(

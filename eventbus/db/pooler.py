@@ -43,12 +43,16 @@ def go_through_pooler() -> None:
     global _goes_through_pooler
     if bus_settings.POOLED_DATABASE is not None:
         connection.close()
-        connection.settings_dict.update(
-            connections.configure_settings({"default": bus_settings.POOLED_DATABASE})["default"]
-        )
+        connection.settings_dict.update(pooled_settings())
         _goes_through_pooler = True
     else:
         refuse_pooler()
+
+
+def pooled_settings() -> dict[str, Any]:
+    """The way through the pooler, which there has to be, as Django completes an entry of DATABASES."""
+    settings: dict[str, Any] = connections.configure_settings({"default": bus_settings.POOLED_DATABASE})["default"]
+    return settings
 
 
 def goes_through_pooler() -> bool:

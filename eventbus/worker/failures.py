@@ -11,6 +11,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from eventbus.broker.publisher import Outgoing
 from eventbus.broker.topology import DEAD
 from eventbus.conf import bus_settings
+from eventbus.db.discretion import ABOUT_VALUES
 from eventbus.declaration import LONGEST_DELAY, Consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, Reason, RetryAfter
 from eventbus.worker.code_place import place_of
@@ -20,9 +21,6 @@ from eventbus.worker.telling import told
 
 #: SQLSTATEs that a second run in the same second usually heals: deadlock, serialization failure, lock time-out.
 MOMENTARY = frozenset({"40P01", "40001", "55P03"})
-
-#: Classes of SQLSTATE in which the server refuses what the event brings: data, integrity, a limit such as an index's.
-REFUSAL_CLASSES = frozenset({"22", "23", "54"})
 
 #: Of class 23, but what is missing or in the way may be another event's, which comes or goes: foreign key, restrict.
 FOREIGN_KEY = frozenset({"23503", "23001"})
@@ -105,7 +103,7 @@ def is_momentary(error: Exception) -> bool:
 def is_refusal(error: Exception) -> bool:
     """Whether the database refuses what the event brings, and will again. The driver itself refuses some data."""
     code = sqlstate(error) or ""
-    return isinstance(error, DataError) or (code[:2] in REFUSAL_CLASSES and code not in FOREIGN_KEY)
+    return isinstance(error, DataError) or (code.startswith(ABOUT_VALUES) and code not in FOREIGN_KEY)
 
 
 def is_locked_out(error: Exception) -> bool:

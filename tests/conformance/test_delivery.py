@@ -6,13 +6,12 @@ from statistics import median
 from time import monotonic
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from django.db import transaction
 
 from eventbus import Event, publish
 from tests.support.bus import LiveBus
-from tests.testapp.consumers import GATE
+from tests.support.trouble import ask, closed_gate
 from tests.testapp.events import ProbeSent, TroubleAsked
 
 pytestmark = pytest.mark.live
@@ -28,11 +27,10 @@ def trouble(how: str) -> TroubleAsked:
 
 
 @contextmanager
-def closed_gate(bus: LiveBus) -> Iterator[None]:
+def only_slot_taken(bus: LiveBus) -> Iterator[None]:
     """Inside, the handler of a "wait" event waits, and with it the only slot of its consumer."""
-    with psycopg.connect(bus.database_url, autocommit=True) as gate:
-        gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
-        (waiting,) = record(trouble("wait"))
+    with closed_gate(bus):
+        (waiting,) = ask("wait")
         bus.wait_for(lambda: bus.runs("trouble.obey", waiting) == 1, "the handler to wait at the gate")
         yield
 
@@ -92,7 +90,7 @@ def wait_until_fetched(bus: LiveBus, event_ids: list[UUID]) -> None:
 
 def test_what_waits_for_a_busy_consumer_is_handled_together(live_bus: LiveBus) -> None:
     live_bus.ensure("relay", "worker trouble")
-    with closed_gate(live_bus):
+    with only_slot_taken(live_bus):
         event_ids = record(*(trouble("succeed") for _ in range(40)))
         wait_until_fetched(live_bus, event_ids)
         assert sum(live_bus.runs("trouble.obey", event_id) for event_id in event_ids) == 0
@@ -108,7 +106,7 @@ def test_what_waits_for_a_busy_consumer_is_handled_together(live_bus: LiveBus) -
 
 def test_one_bad_event_in_a_batch_fails_alone(live_bus: LiveBus) -> None:
     live_bus.ensure("relay", "worker trouble")
-    with closed_gate(live_bus):
+    with only_slot_taken(live_bus):
         *good, bad = event_ids = record(*(trouble("succeed") for _ in range(20)), trouble("give up"))
         wait_until_fetched(live_bus, event_ids)
     live_bus.drain()
@@ -125,7 +123,7 @@ def test_one_bad_event_in_a_batch_fails_alone(live_bus: LiveBus) -> None:
 
 def test_a_slow_consumer_does_not_slow_its_neighbours(live_bus: LiveBus) -> None:
     live_bus.ensure("relay", "worker trouble")
-    with closed_gate(live_bus):
+    with only_slot_taken(live_bus):
         event_ids = record(*(trouble("succeed") for _ in range(50)))
         live_bus.wait_for(lambda: live_bus.effects("trouble.watch", *event_ids) == 50, "the neighbour to go on")
         assert live_bus.effects("trouble.obey", *event_ids) == 0

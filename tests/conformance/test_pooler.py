@@ -1,7 +1,5 @@
 """Behind PgBouncer in transaction mode: web and workers work, and what needs a session says so at its start."""
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +8,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from django.contrib.auth.models import User
 from pytest_django.plugin import DjangoDbBlocker
 
-from api import tokens
 from tests.support.bus import LiveBus
+from tests.support.folders import reachable_folder
 from tests.support.pgbouncer import PROGRAM, PgBouncer
+from tests.support.shops import own_channel
 from tests.support.stock import receive
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop
@@ -35,10 +33,8 @@ WHERE l.locktype = 'advisory' AND a.datname = current_database() AND a.state = '
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A folder that the pooler's user can read."""
-    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir="/tmp"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
+    with reachable_folder("pgbouncer", 0o777) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +58,8 @@ def own_bus(made_bus: LiveBus, django_db_blocker: DjangoDbBlocker) -> Iterator[L
 
 @pytest.fixture
 def own_shop(own_bus: LiveBus) -> Iterator[Shop]:
-    name = f"shop-{uuid4().hex[:8]}"
-    token, _ = tokens.create_channel(name=name, days=1)
-    channel = Shop(f"http://127.0.0.1:{own_bus.web_port}/api/v1", token, User.objects.get(username=name).pk)
-    yield channel
-    channel.close()
+    with own_channel(own_bus) as channel:
+        yield channel
 
 
 @pytest.fixture

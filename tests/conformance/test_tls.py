@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import socket
 import ssl
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from config.database import read_database_url
 from eventbus.broker.connection import BROKER_ERRORS, celery_connection, connect
 from tests.support.bus import LiveBus
 from tests.support.certificates import Authority, Certificate
+from tests.support.folders import reachable_folder
 from tests.support.tls_servers import TlsPostgres, TlsRabbitMQ
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop
@@ -33,10 +32,8 @@ PROCESSES = ("web", "relay", "worker orders", "worker inventory", "worker eventb
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A folder that PostgreSQL's own user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="tls-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with reachable_folder("tls") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

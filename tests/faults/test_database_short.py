@@ -3,9 +3,7 @@
 import errno
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +15,7 @@ import psycopg
 import pytest
 
 from tests.support.bus import LiveBus
+from tests.support.folders import reachable_folder
 from tests.support.small_postgres import SmallPostgres
 from tools.harness.mail import MailSink
 from tools.harness.shop import Shop
@@ -27,10 +26,8 @@ pytestmark = [pytest.mark.live, pytest.mark.faults]
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A folder that PostgreSQL's own user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="small-postgres-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with reachable_folder("small-postgres") as folder:
+        yield folder
 
 
 @pytest.fixture

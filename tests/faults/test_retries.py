@@ -17,6 +17,7 @@ from eventbus.relay.full_queues import listeners
 from eventbus.retries.services import hurry
 from eventbus.retries.writing import write
 from tests.support.bus import LiveBus
+from tests.support.trouble import ask
 from tests.testapp.consumers import GATE
 from tests.testapp.events import ProbeSent, TroubleAsked
 from tools.harness.broker_trouble import length_limit
@@ -39,11 +40,6 @@ def bus(live_bus: LiveBus) -> Iterator[LiveBus]:
     yield live_bus
     live_bus.query("DELETE FROM broken")
     live_bus.query("TRUNCATE waiting_retry, dead_letter, dead_letter_group CASCADE")
-
-
-def ask(how: str, times: int = 1) -> list[UUID]:
-    with transaction.atomic():
-        return publish(*[TroubleAsked(trouble_id=uuid4(), how=how) for _ in range(times)])
 
 
 def let_wait(bus: LiveBus, consumer: str, *events: Event, after: float = 0) -> list[UUID]:
@@ -114,7 +110,7 @@ def test_in_an_outage_of_the_database_no_delivery_is_lost_and_none_loses_an_atte
     bus.only("relay", "worker trouble")
     gate = psycopg.connect(bus.database_url, autocommit=True)
     gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
-    events = ask("wait", MANY)
+    events = ask(*["wait"] * MANY)
     bus.wait_for(lambda: bus.runs("trouble.obey", events[0]) == 1, "a handler to begin")
     servers.kill(POSTGRES)
     bus.wait_for(lambda: "breaker.opened" in bus["worker trouble"].says(), "deliveries to fail and be kept", 60)

@@ -9,19 +9,17 @@ from uuid import UUID
 
 from celery import Task
 from django.db import connection, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from analytics import services as analytics
 from analytics.services import Fact, Line
 from consumers import fraud
-from inventory.models import Reservation, ReservationState, Stock
 from notifications import rendering
 from notifications.models import Kind, Mail, State
 from orders.events import OrderCreated
-from orders.models import Order, Status
 from shipping.services import ShipmentParts, prepare_shipments
 from tools.benchmarks.plain import EFFECTS, app
+from tools.benchmarks.plain_tasks import mark_confirmed, set_aside
 
 Sent = dict[str, Any]
 
@@ -39,19 +37,8 @@ def cause(placed: Sent) -> None:
 @app.task(name=f"{EFFECTS}.reserve")
 def reserve(placed: Sent) -> None:
     order = OrderCreated.model_validate(placed)
-    wanted = {item.product_id: item.quantity for item in order.items}
     with transaction.atomic():
-        for stock in Stock.objects.select_for_update().filter(pk__in=wanted).order_by("pk"):
-            quantity = wanted[stock.pk]
-            if stock.available < quantity:
-                raise ValueError(f"Too little of {stock.pk}: the benchmark's shelves are to be full.")
-            Stock.objects.filter(pk=stock.pk).update(
-                available=F("available") - quantity, reserved=F("reserved") + quantity
-            )
-        Reservation.objects.bulk_create(
-            Reservation(order_id=order.order_id, product_id=product, quantity=quantity, state=ReservationState.RESERVED)
-            for product, quantity in wanted.items()
-        )
+        set_aside(order.order_id, {item.product_id: item.quantity for item in order.items})
         _after_commit(confirm, placed)
         _after_commit(prepare_items, placed)
 
@@ -59,12 +46,10 @@ def reserve(placed: Sent) -> None:
 @app.task(name=f"{EFFECTS}.confirm")
 def confirm(placed: Sent) -> None:
     with transaction.atomic():
-        order = Order.objects.select_for_update().get(pk=placed["orderId"])
-        order.status, order.updated_at = Status.CONFIRMED, timezone.now()
-        order.save(update_fields=["status", "updated_at"])
+        confirmed_at = mark_confirmed(UUID(placed["orderId"]))
         _after_commit(write_mail, placed)
         for view in VIEWS:
-            _after_commit(view, "confirmed", order.updated_at.isoformat(), placed)
+            _after_commit(view, "confirmed", confirmed_at.isoformat(), placed)
 
 
 @app.task(name=f"{EFFECTS}.prepare_address")
