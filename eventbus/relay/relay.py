@@ -38,8 +38,6 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 #: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0
-#: Seconds after which a relay beside an idle one, which is woken for each event, looks whether that one needs help.
-BESIDE_ANOTHER = 0.2
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
 CONFIRM_TIMEOUT = 10.0
 #: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
@@ -262,7 +260,8 @@ class Relay:
             cursor.execute(f"SELECT pg_try_advisory_lock({AdvisoryLock.IDLE_RELAY})")
             row = cursor.fetchone()
             if not (row and row[0]):
-                self._listen(BESIDE_ANOTHER)
+                # Mostly it is somebody who has recorded an event and is about to commit: a moment, or the event waits.
+                self._listen(0.01)
                 return
             try:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
