@@ -9,7 +9,8 @@ from eventbus.broker import topology
 from eventbus.broker.topology import JITTER, REDELIVERY_LIMIT, Exchange, Queue, wait_exchange
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.declaration import CONSUMERS, LADDER
+from eventbus.declaration import CONSUMERS, LADDER, Consumer
+from eventbus.worker.circuit_breaker import LONGEST_PATIENCE, PUT_BACK_AFTER
 from eventbus.worker.failures import OUTAGE_DELAYS
 
 
@@ -54,20 +55,30 @@ def queues_push_back_and_drop_nothing(**_: Any) -> list[CheckMessage]:
     ]
 
 
+def longest_hold(consumer: Consumer) -> float:
+    """Seconds for which a worker may keep a delivery: behind an open circuit breaker, then behind another run, then in
+    its own."""
+    return PUT_BACK_AFTER + LONGEST_PATIENCE + 2 * consumer.killed_after
+
+
 @register(BUS)
 def the_broker_waits_long_enough(**_: Any) -> list[CheckMessage]:
     """RabbitMQ takes a delivery back that is not acknowledged in time, and closes the channel."""
     return [
-        Error(
-            f"{consumer.name} may take {longest} s, and the broker takes a delivery back after "
-            f"{bus_settings.BROKER_CONSUMER_TIMEOUT} s.",
-            hint="Lower time_limit or the retry delays, or raise consumer_timeout in rabbitmq.conf (milliseconds) and "
-            "BROKER_CONSUMER_TIMEOUT (seconds) with it.",
-            id="eventbus.E008",
-        )
+        too_impatient(consumer, bus_settings.BROKER_CONSUMER_TIMEOUT, "rabbitmq.conf, and BROKER_CONSUMER_TIMEOUT")
         for consumer in CONSUMERS.values()
-        if (longest := max(consumer.killed_after, *consumer.retry.delays)) >= bus_settings.BROKER_CONSUMER_TIMEOUT
+        if longest_hold(consumer) >= bus_settings.BROKER_CONSUMER_TIMEOUT
     ]
+
+
+def too_impatient(consumer: Consumer, seconds: float, where: str) -> CheckMessage:
+    """The broker takes this consumer's deliveries back while its worker still has them."""
+    return Error(
+        f"{consumer.name} may keep a delivery for {longest_hold(consumer):g} s, open breaker and the run before it "
+        f"included, and the broker takes it back after {seconds:g} s.",
+        hint=f"Lower its time_limit, or raise consumer_timeout (milliseconds): {where}.",
+        id="eventbus.E008",
+    )
 
 
 @register(BUS)

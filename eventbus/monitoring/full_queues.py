@@ -4,22 +4,17 @@ A refusal of the broker names no queue. That of a declared consumer is found by 
 is what a renamed consumer left behind, or another program's.
 """
 
-import base64
-import json
-import urllib.request
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import structlog
 
+from eventbus.broker.management import ask, vhost
 from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
 from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS
 
 log = structlog.get_logger(__name__)
-
-TIMEOUT = 5
 
 REFUSED = "SELECT queue, count(*) FROM refused_delivery GROUP BY queue"
 # Every declared queue has its copies, and the exchange still refuses.
@@ -55,10 +50,9 @@ def _left_over(key: str) -> list[str]:
 
 def _bound_to(key: str) -> list[str]:
     """Of the strangers' queues that are bound to the key, those at a length limit; all of them where none has one."""
-    vhost = quote(unquote(urlsplit(bus_settings.BROKER_URL).path[1:]) or "/", safe="")
-    bindings = _ask(f"exchanges/{vhost}/{quote(EVENTS, safe='')}/bindings/source")
+    bindings = ask(f"exchanges/{vhost()}/{quote(EVENTS, safe='')}/bindings/source")
     names = {each["destination"] for each in bindings if each["routing_key"] in (key, "#")} - set(CONSUMERS)
-    queues = {name: _ask(f"queues/{vhost}/{quote(name, safe='')}") for name in names}
+    queues = {name: ask(f"queues/{vhost()}/{quote(name, safe='')}") for name in names}
     return sorted(name for name in names if _has_limit(queues[name])) or sorted(names)
 
 
@@ -66,12 +60,3 @@ def _has_limit(queue: dict[str, object]) -> bool:
     limits = {"x-max-length", "x-max-length-bytes", "max-length", "max-length-bytes"}
     settings = [queue.get(part) for part in ("arguments", "effective_policy_definition")]
     return any(limits & set(each) for each in settings if isinstance(each, dict))
-
-
-def _ask(path: str) -> Any:
-    url = urlsplit(bus_settings.MANAGEMENT_URL)
-    address = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], f"{url.path.rstrip('/')}/api/{path}", "", ""))
-    login = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
-    headers = {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
-        return json.load(answer)
