@@ -28,6 +28,8 @@ SECRET_KEY = env.str("SECRET_KEY")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 PORT = env.int("PORT", default=8000)
 EVENTBUS_BROKER_URL = env.str("BROKER_URL")
+# Who declares exchanges and queues, where the user above may not.
+EVENTBUS_DECLARING_BROKER_URL = env.str("DECLARING_BROKER_URL", default="")
 EVENTBUS_MANAGEMENT_URL = env.str("MANAGEMENT_URL", default="")
 EVENTBUS_EXCHANGE = "orders"
 EVENTBUS_CELERY_APP = "config.celery.app"

@@ -2,6 +2,8 @@
 
 from kombu import Connection
 
+from eventbus.conf import bus_settings
+
 #: Errors of a connection or channel that is lost. What was not confirmed by then may or may not have arrived.
 BROKER_ERRORS: tuple[type[Exception], ...] = (
     *Connection("amqp://").connection_errors,
@@ -10,6 +12,11 @@ BROKER_ERRORS: tuple[type[Exception], ...] = (
 
 #: Seconds that any answer of the broker may take.
 ANSWER_TIMEOUT = 30.0
+
+
+def declaring_url() -> str:
+    """The broker's address for those who declare."""
+    return bus_settings.DECLARING_BROKER_URL or bus_settings.BROKER_URL
 
 
 def connect(url: str) -> Connection:

@@ -7,6 +7,7 @@ import structlog
 from kombu import Connection
 
 from eventbus.broker import topology
+from eventbus.broker.connection import connect, declaring_url
 from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS
 
@@ -28,7 +29,9 @@ def declare(broker: Connection) -> None:
     # Before it is declared: whoever dies in between leaves the queue missing, and the next one finds it so.
     if lost and (noted := [consumer for (consumer,) in fetch(NOTE, [lost])]):
         log.error("queue.lost", consumers=noted)
-    topology.declare(broker)
+    # The application's user may not.
+    with connect(declaring_url()) as declaring:
+        topology.declare(declaring)
 
 
 def consumers_that_lost(missing: list[topology.Queue]) -> list[str]:

@@ -133,9 +133,12 @@ class Stage:
     def _link(self, name: str) -> dict[str, str]:
         if self.network is None:
             return {}
-        address = urlsplit(self.lab.broker_url)
-        login = address.netloc.rpartition("@")[0]
-        return {"BROKER_URL": address._replace(netloc=f"{login}@127.0.0.1:{self.network.link(name)}").geturl()}
+        port, linked = self.network.link(name), {}
+        for variable in ("BROKER_URL", "DECLARING_BROKER_URL"):
+            address = urlsplit(self.lab.env[variable])
+            login = address.netloc.rpartition("@")[0]
+            linked[variable] = address._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
+        return linked
 
     def cut_off(self, name: str) -> bool:
         """Cut a process off from the broker; whether it ran."""
