@@ -100,7 +100,8 @@ def step(rule: Rule, alarm: Alarm, value: float, now: datetime) -> bool:
         after = AlarmState.OK
     else:
         after = AlarmState.FIRING if alarm.count >= rule.evaluations else AlarmState.PENDING
-    alarm.value, alarm.evaluated_at = value, now
+    # For people: nobody reads seconds by their nanoseconds.
+    alarm.value, alarm.evaluated_at = round(value, 3), now
     if after is not before:
         alarm.state, alarm.since = after, now
     return after is not before and AlarmState.FIRING in (before, after)

@@ -16,6 +16,10 @@ class SelectionError(EventbusError):
     """The filters make no sense for this consumer; the message says why."""
 
 
+class SideEffectsUnconfirmed(SelectionError):
+    """The consumer reaches outside the database, and nobody has said that it may."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Filters that all hold at once; an empty one holds for every event that the consumer listens to.
