@@ -7,6 +7,7 @@ import os
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import environ
 
@@ -157,6 +158,8 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Shop <orders@shop.ex
 EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 # An order that is still CREATED after this many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
+# By what days analytics counts: after a change build its read models again.
+SHOP_TIME_ZONE = ZoneInfo(env.str("SHOP_TIME_ZONE", default="UTC"))
 # What dead letters say of the code that failed; the image sets it.
 EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
 # Each process touches a file here for as long as its work goes round: `script/alive` looks at its age.
