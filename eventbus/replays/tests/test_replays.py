@@ -13,6 +13,7 @@ from django.db import transaction
 from eventbus.broker.publisher import Outgoing, Unconfirmed
 from eventbus.db.sql import fetch
 from eventbus.declaration import Consumer, Retry, consumer
+from eventbus.ids import FROM_THE_START, new_id
 from eventbus.leases import RunRefused
 from eventbus.models import DeadLetter
 from eventbus.recording.publish import publish
@@ -141,6 +142,16 @@ def test_a_type_that_the_consumer_does_not_listen_to_is_refused() -> None:
         runs.plan_replay(track, Selection(types=["parcel.tracked"]))
     with pytest.raises(SelectionError, match=r"No event is called parcel\.lost"):
         runs.plan_replay(track, Selection(types=["parcel.lost"]))
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"]
+)
+def test_any_time_of_the_calendar_can_be_asked_for(moment: str) -> None:
+    asked = datetime.fromisoformat(moment)
+    selection = Selection(since=asked, until=asked)
+    assert FROM_THE_START <= selection.after
+    assert selection.before(new_id()) >= FROM_THE_START
 
 
 def test_a_consumer_with_effects_outside_has_to_be_named() -> None:
