@@ -17,7 +17,7 @@ from eventbus.archive.partitions import month_start
 from eventbus.ids import first_id_at
 from eventbus.subscriptions.models import Subscription
 from eventbus.testing.bus import delivered
-from eventbus.tests.builders import dead_letter, publish_at
+from eventbus.tests.builders import dead_letter, publish_at, waiting_retry
 from eventbus.tests.samples import ParcelSent, track
 from eventbus.worker import inbox
 
@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 #: The arguments with which each command that has a dry run would do something.
 DRY_RUNS: dict[str, list[str]] = {
+    "cancel_retries": ["--all"],
     "check_alarms": [],
     "declare_topology": [],
     "discard_dead_letters": ["--all", "--reason", "a test"],
@@ -56,11 +57,12 @@ def content() -> dict[str, str]:
 
 @pytest.fixture
 def work(projected_tables: None, tmp_path: Path) -> Path:
-    """Something for each of the commands: an old month, a lost event, a dead letter; and a file of another system."""
+    """Something for each of the commands: an old month, a lost event, a dead letter, a retry; a file from elsewhere."""
     Subscription.objects.create(consumer=track.name, routing_key=ParcelSent.routing_key())
     Subscription.objects.update(since=timezone.now() - timedelta(hours=1))
     publish_at(UUID(int=first_id_at(month_start(timezone.now(), -30)).int | 7 << 76 | 2 << 62))
     dead_letter()
+    waiting_retry()
     exported = delivered(ParcelSent(parcel_id="from elsewhere"))
     inbox.process(track, [inbox.Arrival(exported)])
     file = tmp_path / "events.jsonl"
