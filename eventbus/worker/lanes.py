@@ -58,7 +58,8 @@ class Comings:
             self._times.pop(self._key(message), None)
 
     def _key(self, message: Any) -> str | bytes:
-        return str(message.properties.get("message_id") or "") or bytes(message.body)
+        # py-amqp gives an empty body as text.
+        return str(message.properties.get("message_id") or "") or bytes(message.body or b"")
 
 
 @dataclass

@@ -60,6 +60,14 @@ def test_what_comes_again_and_again_is_counted_though_the_broker_does_not() -> N
     assert as_delivery(again).redeliveries == 4
 
 
+def test_an_empty_message_without_an_id_is_remembered_and_forgotten_like_any() -> None:
+    remembered, nothing = Comings(), message(redelivered=True)
+    nothing.body = ""
+    Lane(declare(), slots=1, comings=remembered).add(nothing)
+    remembered.forget([nothing])
+    assert not remembered._times
+
+
 def test_a_failed_batch_is_split_and_the_next_is_smaller_until_runs_go_well_again() -> None:
     troubled = lane(batch=8, waiting=20)
     troubled.split(troubled.take())
