@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 
 from analytics import queries
 from analytics.charts import Series, chart
+from analytics.days import zone
 from analytics.models import KINDS, CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
 from analytics.queries import PERCENTS, STAGES, Range
 from eventbus.admin import ReadOnlyAdmin
@@ -43,6 +44,7 @@ class PageAdmin(ReadOnlyAdmin):
             "media": self.media,
             "periods": PERIODS,
             "days": days,
+            "zone": zone(),
             **self.figures(request, Range.of_days(days)),
         }
         return TemplateResponse(request, f"analytics/{self.page}.html", context)

@@ -1,6 +1,6 @@
 """The read models over REST, for staff: they cover all channels."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics import queries
+from analytics.days import today
 from analytics.queries import Range
 from api.fields import Day
 from api.pagination import page
@@ -34,7 +35,7 @@ class Days(Query):
         return self
 
     def range(self) -> Range:
-        last = self.last or datetime.now(UTC).date()
+        last = self.last or today()
         return Range(self.first or last - timedelta(days=DEFAULT_DAYS - 1), last)
 
 

@@ -23,7 +23,7 @@ class ExactAmount(models.DecimalField):  # type: ignore[type-arg]
 
 
 class SalesByDay(models.Model):
-    """What happened to orders on a day (UTC), in one currency. An order counts on each day that something happened."""
+    """What happened to orders on a day of the shop, in one currency. One order may count on several days."""
 
     # One column, because Django's admin can't show a composite key.
     id = models.TextField(primary_key=True, db_collation="C", help_text="day/currency")
@@ -50,7 +50,7 @@ class SalesByDay(models.Model):
 
 
 class SalesByProduct(models.Model):
-    """What happened to a product's sales on a day (UTC), in one currency."""
+    """What happened to a product's sales on a day of the shop, in one currency."""
 
     id = models.TextField(primary_key=True, db_collation="C", help_text="day/currency/product")
     day = models.DateField()

@@ -1,13 +1,14 @@
-"""Reads of analytics, as plain data in the API's shape. Days are UTC; both ends of a range belong to it."""
+"""Reads of analytics, as plain data in the API's shape. Days are the shop's; both ends of a range belong to it."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import F
 
+from analytics import days
 from analytics.models import KINDS, CustomerOrder, SalesByDay
 
 PERCENTS = (50, 90, 95, 99)
@@ -44,10 +45,10 @@ class Range:
     last: date
 
     @classmethod
-    def of_days(cls, days: int, today: date | None = None) -> "Range":
-        """The last `days` days, today among them."""
-        last = today or datetime.now(UTC).date()
-        return cls(last - timedelta(days=days - 1), last)
+    def of_days(cls, number: int, today: date | None = None) -> "Range":
+        """The last so many days, today among them."""
+        last = today or days.today()
+        return cls(last - timedelta(days=number - 1), last)
 
     @property
     def days(self) -> list[date]:
@@ -103,7 +104,7 @@ def fulfilment(asked: Range) -> dict[str, Any]:
 
 def fulfilment_by_day(asked: Range) -> dict[date, dict[str, Any]]:
     """The same for each day on which orders were created."""
-    return {stages.pop("day"): stages for stages in _fulfilment("(created_at AT TIME ZONE 'UTC')::date", asked)}
+    return {stages.pop("day"): stages for stages in _fulfilment("(created_at AT TIME ZONE %(zone)s)::date", asked)}
 
 
 def currencies(asked: Range) -> list[str]:
@@ -116,9 +117,8 @@ def currencies(asked: Range) -> list[str]:
 
 
 def _fulfilment(of: str, asked: Range) -> list[dict[str, Any]]:
-    first = datetime.combine(asked.first, time(), UTC)
-    end = datetime.combine(asked.last, time(), UTC) + timedelta(days=1)
-    rows = _rows(FULFILMENT.format(of=of), {"first": first, "end": end})
+    first, end = days.begin_of(asked.first), days.begin_of(asked.last + timedelta(days=1))
+    rows = _rows(FULFILMENT.format(of=of), {"first": first, "end": end, "zone": str(days.zone())})
     return [({} if day is None else {"day": day}) | _stages(*numbers) for day, *numbers in rows]
 
 

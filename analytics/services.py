@@ -5,13 +5,14 @@ A batch is one statement, however many facts it has. Rows are sorted, so that tw
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
+from analytics.days import day_of
 from analytics.models import KINDS
 from eventbus import encode_json
 
@@ -40,7 +41,7 @@ class Fact:
 
     @property
     def day(self) -> str:
-        return self.at.astimezone(UTC).date().isoformat()
+        return day_of(self.at).isoformat()
 
 
 def _adding(table: str, key: dict[str, str], counted: str, newest: str = "") -> str:

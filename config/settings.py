@@ -7,6 +7,7 @@ import os
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import environ
 
@@ -29,6 +30,8 @@ SECRET_KEY = env.str("SECRET_KEY")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 PORT = env.int("PORT", default=8000)
 EVENTBUS_BROKER_URL = env.str("BROKER_URL")
+# Who declares exchanges and queues, where the user above may not.
+EVENTBUS_DECLARING_BROKER_URL = env.str("DECLARING_BROKER_URL", default="")
 EVENTBUS_MANAGEMENT_URL = env.str("MANAGEMENT_URL", default="")
 EVENTBUS_EXCHANGE = "orders"
 EVENTBUS_CELERY_APP = "config.celery.app"
@@ -167,6 +170,8 @@ EVENTBUS_WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
 EVENTBUS_WEB_THREADS = env.int("WEB_THREADS", default=4)
 # An order that is still CREATED after this many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
+# By what days analytics counts: after a change build its read models again.
+SHOP_TIME_ZONE = ZoneInfo(env.str("SHOP_TIME_ZONE", default="UTC"))
 # What dead letters say of the code that failed; the image sets it.
 EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
 # Each process touches a file here for as long as its work goes round: `script/alive` looks at its age.

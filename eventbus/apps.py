@@ -9,13 +9,13 @@ class EventbusConfig(AppConfig):
 
     def ready(self) -> None:
         from eventbus import checks, discovery, failpoints  # noqa: F401  the first registers itself
-        from eventbus.broker.address import read_address
-        from eventbus.conf import bus_settings
+        from eventbus.broker.address import addresses, read_address
         from eventbus.db import clock, discretion, pooler
         from eventbus.monitoring import bus_invariants, bus_rules  # noqa: F401  both register themselves
 
         # In every process at once: what is written wrongly must not be found at the first connection.
-        read_address(bus_settings.BROKER_URL)
+        for variable, url in addresses().items():
+            read_address(url, variable)
         pooler.watch()
         clock.watch()
         discretion.keep()

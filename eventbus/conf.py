@@ -14,6 +14,8 @@ class BusSettings:
 
     #: Address of RabbitMQ, `amqp://` or `amqps://`; its parameters stand in `eventbus.broker.address`.
     BROKER_URL: str = "amqp://guest:guest@127.0.0.1:5672//"
+    #: The same broker, with a user that may declare exchanges and queues, for the processes that do. Empty: BROKER_URL.
+    DECLARING_BROKER_URL: str = ""
     #: The way to PostgreSQL through a transaction pooler, as an entry of DATABASES: web and workers take it. None:
     #: there is no pooler.
     POOLED_DATABASE: Mapping[str, Any] | None = None

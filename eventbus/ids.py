@@ -21,8 +21,8 @@ FROM_THE_START = UUID(int=0)
 
 
 def first_id_at(moment: datetime) -> UUID:
-    """The smallest UUID whose time prefix is that moment, in milliseconds."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    """The smallest UUID whose time prefix is that moment, in milliseconds. Before 1970 there are none."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def is_of_the_future(event_id: UUID) -> bool:

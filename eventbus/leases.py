@@ -53,14 +53,14 @@ class RunRefused(EventbusError):
     """The run is not in a state for that; the message says in which it is."""
 
 
-def move_run(model: type[Model], run_id: UUID, allowed: Sequence[str], hint: str, **changes: Any) -> None:
-    """Change a run that is in one of the allowed states. Raises RunRefused; `hint` says where runs are listed."""
+def move_run(model: type[Model], run_id: UUID, allowed: Sequence[str], **changes: Any) -> None:
+    """Change a run that is in one of the allowed states. Raises RunRefused."""
     runs = model._default_manager.filter(pk=run_id)
     if runs.filter(state__in=allowed).update(**changes):
         return
     state = runs.values_list("state", flat=True).first()
     if state is None:
-        raise RunRefused(f"There is no replay {run_id}. {hint}")
+        raise RunRefused(f"There is no replay {run_id}: look at the list of replays.")
     raise RunRefused(f"Replay {run_id} is {state}; that needs one that is {' or '.join(allowed)}.")
 
 

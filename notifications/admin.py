@@ -43,9 +43,11 @@ class MailAdmin(ReadOnlyAdmin):
                 "checkbox": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/notifications/mail/resend.html", context)
+        # Afterwards the page's own filter may not find them any more.
+        selected = queryset.count()
         with acting_as(request.user.pk):
             queued = [mail for mail in stuck if services.resend_mail(mail.pk)]
         for mail in queued:
             self.log_change(request, mail, f"Sent again; it was {mail.get_state_display()}.")
-        messages.success(request, f"Queued again: {len(queued)} of {queryset.count()} selected.")
+        messages.success(request, f"Queued again: {len(queued)} of {selected} selected.")
         return None

@@ -76,6 +76,10 @@ class ItemInline(admin.TabularInline):  # type: ignore[type-arg]
     def has_change_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
         return False
 
+    def has_view_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
+        # An order without its items says nothing: who may see the one may see the other.
+        return request.user.has_perm("orders.view_order")
+
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):

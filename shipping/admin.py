@@ -35,6 +35,20 @@ class DispatchForm(forms.Form):
             field = forms.CharField(max_length=100, validators=[printable], label=f"Tracking number of {shipment.pk}")
             self.fields[f"tracking_{shipment.pk}"] = field
 
+    def clean(self) -> dict[str, Any]:
+        """Each parcel has a number of its own: one that was typed twice names the wrong parcel."""
+        said = super().clean() or {}
+        numbers = [value for name, value in said.items() if name.startswith("tracking_")]
+        for name, value in said.items():
+            if name.startswith("tracking_") and numbers.count(value) > 1:
+                self.errors.setdefault(name, self.error_class()).append("Another parcel on this page has this number.")
+        if (day := said.get("estimated_delivery")) is not None:
+            try:
+                services.check_delivery(day)
+            except services.ImplausibleDelivery as error:
+                self.add_error("estimated_delivery", str(error))
+        return said
+
 
 @admin.register(Shipment)
 class ShipmentAdmin(ReadOnlyAdmin):
@@ -80,8 +94,10 @@ class ShipmentAdmin(ReadOnlyAdmin):
                 "checkbox": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/shipping/shipment/dispatch.html", context)
+        # Afterwards the page's own filter may not find them any more.
+        selected = queryset.count()
         gone = [shipment for shipment in ready if self._dispatch(request, shipment, form.cleaned_data)]
-        messages.success(request, f"Dispatched: {len(gone)} of {queryset.count()} selected.")
+        messages.success(request, f"Dispatched: {len(gone)} of {selected} selected.")
         return None
 
     def _dispatch(self, request: HttpRequest, shipment: Shipment, said: dict[str, Any]) -> bool:

@@ -105,7 +105,7 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
             return shipment
         if shipment.state != State.PREPARED:
             raise CannotDispatch(f"The shipment is {shipment.get_state_display()}, not {State.PREPARED.label}.")
-        _check_delivery(estimated_delivery)
+        check_delivery(estimated_delivery)
         # The cancellation may be on its way to us. See docs/decisions/0008.
         if lock_streams([order_id], having=OrderCancelled):
             raise CannotDispatch("The order was cancelled: its shipment is about to be called off.")
@@ -115,7 +115,8 @@ def dispatch(*, order_id: UUID, carrier: str, tracking_number: str, estimated_de
     return shipment
 
 
-def _check_delivery(day: date) -> None:
+def check_delivery(day: date) -> None:
+    """Raises ImplausibleDelivery for a day on which a parcel that leaves now can't arrive."""
     now = database_time()
     if day < (now - BEHIND_UTC).date():
         raise ImplausibleDelivery(f"{day} has been: a parcel that leaves now arrives today or later.")

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_named_and_no_password_shown(url: str, says: str) -> No
     assert "word" not in str(refusal.value).replace("password", "")
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "BROKER_URL"])
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "BROKER_URL", "DECLARING_BROKER_URL"])
 @pytest.mark.parametrize(
     "command", [["manage.py", "relay"], ["manage.py", "migrate"], ["-m", "celery", "-A", "config", "beat"]]
 )

@@ -28,6 +28,7 @@ from eventbus.broker.topology import exchanges, queues
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.declaration import CONSUMERS, consumers_by_group
 from script._lib import procfile
+from tests.support.event_fixtures import is_ours
 
 ROOT = Path(settings.BASE_DIR)
 OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
@@ -47,6 +48,13 @@ def sources_of_apps() -> list[Path]:
         for path in (ROOT / app).rglob("*.py")
         if not {"tests", "migrations"} & set(path.parts)
     ]
+
+
+def test_the_page_about_production_names_every_group_of_consumers() -> None:
+    (row,) = re.findall(r"^\| worker per group \|(.*)\|.*\|$", (ROOT / "docs/deploy.md").read_text(), re.M)
+    named = set(re.findall(r"`(?:manage\.py worker )?([a-z_]+)`", row))
+    ours = {group for group, found in consumers_by_group().items() if is_ours(found[0].handler.__module__)}
+    assert named == ours | {"eventbus"}
 
 
 def test_no_relation_crosses_apps() -> None:

@@ -1,5 +1,7 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,6 +29,21 @@ def test_days_are_listed_by_currency_and_both_ends_belong_to_the_range() -> None
     assert found[0]["confirmed"] == {"orders": 1, "amount": Decimal("45.30")}
     assert [row["currency"] for row in queries.sales_by_day(MARCH, "JPY")] == ["JPY"]
     assert queries.currencies(MARCH) == ["JPY", "USD"]
+
+
+def test_days_begin_at_midnight_in_the_shop(settings: Any) -> None:
+    settings.SHOP_TIME_ZONE = ZoneInfo("America/New_York")
+    # Half past eleven in the evening of 7 March; the next day has 23 hours.
+    late = datetime(2026, 3, 8, 4, 30, tzinfo=UTC)
+    for began in (late, late + timedelta(hours=1), late + timedelta(hours=23), late + timedelta(hours=24)):
+        events = story("created", "confirmed", began=began)
+        deliver(events, to=sales_by_day)
+        deliver(events, to=fulfilment)
+    asked = Range(date(2026, 3, 7), date(2026, 3, 9))
+    by_day = [(row["day"].day, row["created"]["orders"]) for row in queries.sales_by_day(asked)]
+    assert by_day == [(7, 1), (8, 2), (9, 1)]
+    assert [(day.day, found["orders"]) for day, found in queries.fulfilment_by_day(asked).items()] == by_day
+    assert queries.fulfilment(Range(date(2026, 3, 8), date(2026, 3, 8)))["orders"] == 2
 
 
 def test_the_top_products_are_summed_over_days_but_never_over_currencies() -> None:

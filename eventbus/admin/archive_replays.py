@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
@@ -22,7 +23,7 @@ from eventbus.leases import RunRefused
 from eventbus.replays import runs
 from eventbus.replays.models import ArchiveReplay, RunState
 from eventbus.replays.runs import Plan
-from eventbus.replays.selection import Selection, SelectionError
+from eventbus.replays.selection import Selection, SelectionError, SideEffectsUnconfirmed
 
 
 def consumers() -> list[tuple[str, str]]:
@@ -118,12 +119,14 @@ class ArchiveReplayAdmin(ReadOnlyAdmin):
         if form.is_valid():
             try:
                 plan = form.plan()
+            except SideEffectsUnconfirmed as error:
+                form.add_error("side_effects", str(error))
             except SelectionError as error:
                 form.add_error(None, str(error))
             if plan and "confirmed" in request.POST:
                 replay = runs.start_replay(plan, by=person(request), rate=form.cleaned_data["rate"])
                 if replay is not None:
-                    self.log_change(request, replay, f"Started with {replay.total} events.")
+                    self.log_change(request, replay, f"Started with {replay.total} event{pluralize(replay.total)}.")
                     return redirect("admin:eventbus_archivereplay_change", replay.pk)
         return self.page(request, "start", "Replay archive to one consumer", form=form, plan=plan)
 

@@ -1,9 +1,13 @@
 """Events, the inbox and the outbox in Django admin, read-only."""
 
+import msgspec
 from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from eventbus.admin.read_only import ReadOnlyAdmin
 from eventbus.archive.models import ArchivedEvent
+from eventbus.contracts.exact_json import encode_json
 from eventbus.relay.models import Outbox
 from eventbus.worker.models import ProcessedEventRow
 
@@ -17,6 +21,13 @@ class EventAdmin(ReadOnlyAdmin):
     search_fields = ["aggregate_id__exact", "correlation_id__exact"]
     uuid_search_fields = ["id"]
     search_help_text = "A whole event, order, product or correlation id"
+    exclude = ["data"]
+    readonly_fields = ["payload"]
+
+    @admin.display(description="data")
+    def payload(self, event: ArchivedEvent) -> SafeString:
+        written = msgspec.json.format(encode_json(event.data), indent=2).decode()
+        return format_html('<pre class="bus-json">{}</pre>', written)
 
 
 @admin.register(ProcessedEventRow)

@@ -39,6 +39,9 @@ class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows to read: what changes them is an event or a service, never a form."""
 
+    class Media:
+        css = {"all": ["eventbus/read_only.css"]}
+
     paginator = EstimatedPaginator
     show_full_result_count = False
     list_per_page = 50

@@ -10,6 +10,7 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from eventbus.broker.address import read_address
+from eventbus.conf import bus_settings
 
 #: Errors of a connection or channel that is lost. What was not confirmed by then may or may not have arrived.
 BROKER_ERRORS: tuple[type[Exception], ...] = (
@@ -49,6 +50,11 @@ class VerifyingTransport(pyamqp.SSLTransport):  # type: ignore[misc]  # kombu ha
 
 # kombu picks the transport by the scheme, again for each node.
 TRANSPORT_ALIASES["amqps"] = f"{__name__}:{VerifyingTransport.__name__}"
+
+
+def declaring_url() -> str:
+    """The broker's address for those who declare."""
+    return bus_settings.DECLARING_BROKER_URL or bus_settings.BROKER_URL
 
 
 def connect(url: str) -> Connection:

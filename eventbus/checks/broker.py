@@ -9,7 +9,9 @@ from eventbus.broker import topology
 from eventbus.broker.topology import REDELIVERY_LIMIT, Exchange, Queue
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.declaration import CONSUMERS
+from eventbus.declaration import CONSUMERS, Consumer
+from eventbus.worker.circuit_breaker import LONGEST_PAUSE, PUT_BACK_AFTER
+from eventbus.worker.lanes import KEEP_LATER
 
 
 @register(BUS)
@@ -53,20 +55,30 @@ def queues_push_back_and_drop_nothing(**_: Any) -> list[CheckMessage]:
     ]
 
 
+def longest_hold(consumer: Consumer) -> float:
+    """Seconds for which a worker may keep a delivery: behind another run, in its own, while nothing can be noted of
+    it, and as long again behind a circuit breaker that opens at the end of that."""
+    return 2 * (PUT_BACK_AFTER + LONGEST_PAUSE + KEEP_LATER) + 2 * consumer.killed_after
+
+
 @register(BUS)
 def the_broker_waits_long_enough(**_: Any) -> list[CheckMessage]:
     """RabbitMQ takes a delivery back that is not acknowledged in time, and closes the channel."""
     return [
-        Error(
-            f"{consumer.name} may take {consumer.killed_after} s, and the broker takes a delivery back after "
-            f"{bus_settings.BROKER_CONSUMER_TIMEOUT} s.",
-            hint="Lower time_limit, or raise consumer_timeout in rabbitmq.conf (milliseconds) and "
-            "BROKER_CONSUMER_TIMEOUT (seconds) with it.",
-            id="eventbus.E008",
-        )
+        too_impatient(consumer, bus_settings.BROKER_CONSUMER_TIMEOUT, "rabbitmq.conf, and BROKER_CONSUMER_TIMEOUT")
         for consumer in CONSUMERS.values()
-        if consumer.killed_after >= bus_settings.BROKER_CONSUMER_TIMEOUT
+        if longest_hold(consumer) >= bus_settings.BROKER_CONSUMER_TIMEOUT
     ]
+
+
+def too_impatient(consumer: Consumer, seconds: float, where: str) -> CheckMessage:
+    """The broker takes this consumer's deliveries back while its worker still has them."""
+    return Error(
+        f"{consumer.name} may keep a delivery for {longest_hold(consumer):g} s, an outage and the run before it "
+        f"included, and the broker takes it back after {seconds:g} s.",
+        hint=f"Lower its time_limit, or raise consumer_timeout (milliseconds): {where}.",
+        id="eventbus.E008",
+    )
 
 
 @register(BUS)

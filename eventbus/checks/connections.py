@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 from psycopg import pq
 
-from eventbus.broker.address import read_address
+from eventbus.broker.address import addresses, read_address
 from eventbus.conf import bus_settings
 
 PAGE = "see docs/deploy.md"
@@ -40,14 +40,15 @@ def _database() -> Iterator[CheckMessage]:
 
 
 def _broker() -> Iterator[CheckMessage]:
-    address = read_address(bus_settings.BROKER_URL)
-    hosts = _elsewhere(address.hosts)
-    if hosts and not address.verifies:
-        yield Warning(
-            f"RabbitMQ on {hosts} is reached without {'a look at its certificate' if address.uses_tls else 'TLS'}.",
-            hint=f"Let BROKER_URL begin with amqps://, without verify=verify_none: {PAGE}.",
-            id="eventbus.W103",
-        )
+    for variable, url in addresses().items():
+        address = read_address(url)
+        hosts = _elsewhere(address.hosts)
+        if hosts and not address.verifies:
+            yield Warning(
+                f"RabbitMQ on {hosts} is reached without {'a look at its certificate' if address.uses_tls else 'TLS'}.",
+                hint=f"Let {variable} begin with amqps://, without verify=verify_none: {PAGE}.",
+                id="eventbus.W103",
+            )
 
 
 def _management() -> Iterator[CheckMessage]:

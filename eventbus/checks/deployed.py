@@ -1,6 +1,6 @@
 """What only the servers can say: `manage.py check --deploy --tag bus`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amqp import NotFound, PreconditionFailed
@@ -8,8 +8,10 @@ from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.db import DatabaseError
 
 from eventbus.broker import topology
-from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.broker.connection import BROKER_ERRORS, connect, declaring_url
+from eventbus.broker.management import ask, vhost
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
+from eventbus.checks.broker import longest_hold, too_impatient
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
 from eventbus.declaration import CONSUMERS, Consumer
@@ -28,7 +30,7 @@ def broker_and_declarations_agree(**_: Any) -> list[CheckMessage]:
 
 
 def _drift() -> Iterator[CheckMessage]:
-    with connect(bus_settings.BROKER_URL) as broker:
+    with connect(declaring_url()) as broker:
         for queue in topology.queues():
             try:
                 with broker.channel() as channel:
@@ -62,6 +64,40 @@ def _confirms() -> list[CheckMessage]:
     finally:
         publisher.close()
     return []
+
+
+#: What of a policy, or of a queue's own arguments, keeps it from growing without end.
+LIMITS = {"max-length", "max-length-bytes"}
+
+
+@register(BUS, deploy=True)
+def policies_fit_the_declarations(**_: Any) -> list[CheckMessage]:
+    """What operators set: a length for each consumer's queue, and no time-out that is shorter than its runs."""
+    if not bus_settings.MANAGEMENT_URL:
+        hint = "Set it to see whether queues have length limits, and how long the broker waits."
+        return [Info("MANAGEMENT_URL is not set, so policies were not looked at.", hint=hint, id="eventbus.I018")]
+    try:
+        queues = {queue["name"]: queue for queue in ask(f"queues/{vhost()}")}
+    except (OSError, ValueError) as error:
+        return [unasked("management API", error)]
+    return [
+        message for name, queue in queues.items() if name in CONSUMERS for message in _policy(CONSUMERS[name], queue)
+    ]
+
+
+def _policy(consumer: Consumer, queue: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    found: dict[str, Any] = {name.removeprefix("x-"): value for name, value in queue.get("arguments", {}).items()}
+    for definition in ("operator_policy_definition", "effective_policy_definition"):
+        found |= queue.get(definition) or {}
+    if not LIMITS & found.keys():
+        yield Warning(
+            f"The queue {consumer.name} has no length limit: it may fill the broker's disk, and stop everything.",
+            hint="Run deploy/rabbitmq/set_up.py, or set a policy with max-length: see docs/alarms.md.",
+            id="eventbus.W019",
+        )
+    patience = found.get("consumer-timeout")
+    if isinstance(patience, int) and longest_hold(consumer) >= patience / 1000:
+        yield too_impatient(consumer, patience / 1000, "the queue's policy")
 
 
 @register(BUS, deploy=True)

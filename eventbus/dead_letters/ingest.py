@@ -10,7 +10,7 @@ import structlog
 from django.db import DatabaseError, DataError, InterfaceError, connection
 
 from eventbus.backoff import backoff
-from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.broker.connection import BROKER_ERRORS, connect, declaring_url
 from eventbus.broker.topology import UPKEEP, dead_queue
 from eventbus.dead_letters.message import DeadMessage, read_message
 from eventbus.dead_letters.store import ingest
@@ -47,6 +47,8 @@ class Ingester:
         while not self.stopping.is_set():
             beating.turned("ingester")
             try:
+                with connect(declaring_url()) as broker:
+                    lost_queues.declare(broker)
                 with connect(self.broker_url) as broker:
                     channel = self._subscribe(broker)
                     while not self.stopping.is_set():
@@ -62,7 +64,6 @@ class Ingester:
     def _subscribe(self, broker: Any) -> Any:
         """Consume every dead-letter queue. What an old connection held comes again."""
         self._waiting.clear()
-        lost_queues.declare(broker)
         channel = broker.channel()
         # A message is kept byte by byte: its author may have been wrong about the encoding.
         channel.auto_decode = False

@@ -136,4 +136,4 @@ def outcomes(replay_id: UUID) -> dict[str, int]:
 
 
 def _move(replay_id: UUID, allowed: list[ReplayState], **changes: Any) -> None:
-    move_run(DeadLetterReplay, replay_id, allowed, "`list_dead_letters --replays` shows them.", **changes)
+    move_run(DeadLetterReplay, replay_id, allowed, **changes)

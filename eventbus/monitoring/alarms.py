@@ -54,7 +54,7 @@ def evaluate(*, dry_run: bool = False) -> list[Alarm]:
     With `dry_run` nothing is stored. Raises DatabaseError.
     """
     seen = observe()
-    measured = {each: _measure(each, seen) for each in RULES.values()}
+    measured = {each: _measure(each, seen, dry_run=dry_run) for each in RULES.values()}
     now = datetime.now(UTC)
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -73,10 +73,16 @@ def evaluate(*, dry_run: bool = False) -> list[Alarm]:
     return sorted(known.values(), key=urgency)
 
 
-def _measure(rule: Rule, seen: Observation) -> Mapping[str, float] | None:
+def _measure(rule: Rule, seen: Observation, *, dry_run: bool) -> Mapping[str, float] | None:
     """What the rule measures. One that is broken, such as an app's, must not silence the others."""
     try:
-        return rule.measure(seen)
+        if not dry_run:
+            return rule.measure(seen)
+        with transaction.atomic():
+            measured = rule.measure(seen)
+            # A rule may note how far it has looked.
+            transaction.set_rollback(True)
+        return measured
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
@@ -100,7 +106,8 @@ def step(rule: Rule, alarm: Alarm, value: float, now: datetime) -> bool:
         after = AlarmState.OK
     else:
         after = AlarmState.FIRING if alarm.count >= rule.evaluations else AlarmState.PENDING
-    alarm.value, alarm.evaluated_at = value, now
+    # For people: nobody reads seconds by their nanoseconds.
+    alarm.value, alarm.evaluated_at = round(value, 3), now
     if after is not before:
         alarm.state, alarm.since = after, now
     return after is not before and AlarmState.FIRING in (before, after)

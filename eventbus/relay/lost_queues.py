@@ -22,7 +22,8 @@ RETURNING consumer
 def declare(broker: Connection) -> None:
     """Declare what is missing of all that the consumers need, once it is noted who lost something.
 
-    Call it in no transaction. Raises what `topology.declare` raises, and DatabaseError.
+    Call it in no transaction, with a connection whose user may declare. Raises what `topology.declare` raises, and
+    DatabaseError.
     """
     missing = topology.missing(broker)
     lost = consumers_that_lost(missing)

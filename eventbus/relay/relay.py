@@ -10,7 +10,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus.backoff import backoff
-from eventbus.broker.connection import connect
+from eventbus.broker.connection import connect, declaring_url
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.db.locks import AdvisoryLock
 from eventbus.failpoints import failpoint
@@ -59,7 +59,6 @@ class Relay:
     """One relay. Run as many as you like: they share the work by row locks."""
 
     def __init__(self, broker_url: str, *, batch: int = BATCH) -> None:
-        self.broker_url = broker_url
         self.batch = batch
         self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
         self.retries = RetrySender(self.publisher)
@@ -245,7 +244,7 @@ class Relay:
     def _declare_topology(self) -> None:
         # At every new connection: a broker that lost its data must not swallow events.
         if not self._declared:
-            with connect(self.broker_url) as broker:
+            with connect(declaring_url()) as broker:
                 lost_queues.declare(broker)
             self._declared = True
 

@@ -15,7 +15,7 @@ from eventbus.ids import FROM_THE_START, new_id
 from eventbus.leases import move_run
 from eventbus.replays import windows
 from eventbus.replays.models import ArchiveReplay, RunState
-from eventbus.replays.selection import Selection, SelectionError
+from eventbus.replays.selection import Selection, SelectionError, SideEffectsUnconfirmed
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Plan:
             )
             parts.append(f"{counts['handled']} of them are handled already. {again}")
         if counts["dead"]:
-            parts.append(f"{counts['dead']} are dead letters: `replay_dead_letters --consumer {name}` sends those.")
+            parts.append(f"{counts['dead']} are dead letters: retry those as such.")
         return f"{counts.total()} events match, and none is to be sent. {' '.join(parts)}"
 
 
@@ -62,9 +62,9 @@ def consumer_named(name: str, *, side_effects: str = "") -> Consumer:
     if consumer is None:
         raise SelectionError(f"No consumer is called {name}. There are: {', '.join(sorted(CONSUMERS))}.")
     if consumer.side_effects and side_effects != name:
-        raise SelectionError(
+        raise SideEffectsUnconfirmed(
             f"{name} reaches outside the database, such as by mail: what it did long ago it would do now. If that is "
-            f"what you want, say --side-effects {name}."
+            "what you want, say so."
         )
     return consumer
 
@@ -171,4 +171,4 @@ def as_json(replay: ArchiveReplay) -> dict[str, Any]:
 
 
 def _move(replay_id: UUID, allowed: Sequence[RunState], **changes: Any) -> None:
-    move_run(ArchiveReplay, replay_id, allowed, "`replay_events --list` shows them.", **changes)
+    move_run(ArchiveReplay, replay_id, allowed, **changes)

@@ -16,6 +16,10 @@ class SelectionError(EventbusError):
     """The filters make no sense for this consumer; the message says why."""
 
 
+class SideEffectsUnconfirmed(SelectionError):
+    """The consumer reaches outside the database, and nobody has said that it may."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Filters that all hold at once; an empty one holds for every event that the consumer listens to.
@@ -46,11 +50,11 @@ class Selection:
     @property
     def after(self) -> UUID:
         """The id behind which the selection begins."""
-        return UUID(int=first_id_at(self.since).int - 1) if self.since else FROM_THE_START
+        return UUID(int=max(0, first_id_at(self.since).int - 1)) if self.since else FROM_THE_START
 
     def before(self, newest: UUID) -> UUID:
         """The last id that the selection may hold, of an archive whose newest event is this."""
-        return min(newest, UUID(int=first_id_at(self.until).int - 1)) if self.until else newest
+        return min(newest, UUID(int=max(0, first_id_at(self.until).int - 1))) if self.until else newest
 
     def described(self) -> dict[str, Any]:
         """The filters that are set, as JSON."""

@@ -13,6 +13,7 @@ from eventbus.testing.bus import (
     prune_before,
     prune_this_month,
     published,
+    recorded,
 )
 from eventbus.testing.waiting import wait_until
 from eventbus.worker.models import ProcessedEvent
@@ -31,5 +32,6 @@ __all__ = [
     "prune_before",
     "prune_this_month",
     "published",
+    "recorded",
     "wait_until",
 ]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from eventbus.archive import retention
 from eventbus.archive.models import ArchivedEvent
@@ -16,6 +16,7 @@ from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WireFields
 from eventbus.declaration import Consumer
 from eventbus.ids import new_id
+from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
 from eventbus.worker import inbox
 
@@ -75,6 +76,15 @@ def deliver(event: Event | Sequence[Event], *, to: Consumer, attempt: int = 1) -
         if each._envelope is None:
             each._envelope = delivered(each).envelope
     return inbox.process(to, [inbox.Arrival(each, attempt) for each in events])
+
+
+def recorded(*events: E) -> list[E]:
+    """Publish events, and return them as their consumers would get them, numbered in their streams. Deliver them in any
+    order to a consumer with `ordered=True`: it handles 1, 2, 3 …"""
+    with transaction.atomic():
+        ids = publish(*events)
+    rows = ArchivedEvent.objects.in_bulk(ids)
+    return [cast(E, from_row(rows[event_id].wire_fields)) for event_id in ids]
 
 
 def published(contract: type[E]) -> list[E]:

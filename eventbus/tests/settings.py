@@ -52,6 +52,7 @@ TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EVENTBUS_BROKER_URL = env.str("BROKER_URL")
+EVENTBUS_DECLARING_BROKER_URL = env.str("DECLARING_BROKER_URL", default="")
 EVENTBUS_CODE_ROOT = PROJECT
 EVENTBUS_CELERY_APP = "eventbus.tests.celery.app"
 EVENTBUS_FAILPOINTS_ALLOWED = True

@@ -21,7 +21,7 @@ from eventbus.heartbeats import beating
 from eventbus.worker import announcements, goodbye
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.frozen_children import FrozenChildren
-from eventbus.worker.lanes import Lane, Run, failed_before, slots
+from eventbus.worker.lanes import Comings, Lane, Run, failed_before, slots
 from eventbus.worker.processing import Failed, Settled, Unsettled
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,7 @@ class BusConsumer(StockConsumer):
         """Called for every new connection: what waited in the lanes of the old one is delivered again."""
         stock = super().create_task_handler()
         self.breakers: dict[str, CircuitBreaker] = getattr(self, "breakers", {})
+        self.comings: dict[str, Comings] = getattr(self, "comings", {})
         self.lanes = self._open_lanes()
         # Among the timers of this connection: Celery cancels them with it.
         self.timer.call_repeatedly(LOOK_FOR_LOST, self._look_for_lost_queues)
@@ -96,8 +97,7 @@ class BusConsumer(StockConsumer):
             if lane is None:
                 why = what_is_forged(message, self.app.tasks)
                 return self._refuse(message, why) if why else stock(message)
-            # A redelivered one may be what killed its process: alone, it takes no innocent with it.
-            (lane.alone if message.delivery_info.get("redelivered") else lane.waiting).append(message)
+            lane.add(message)
             self._dispatch(lane)
             return None
 
@@ -116,6 +116,7 @@ class BusConsumer(StockConsumer):
                 slots(consumer, len(consumers), self.pool.num_processes),
                 # A lost connection says nothing of what the handlers need.
                 breaker=self.breakers.setdefault(consumer.name, CircuitBreaker()),
+                comings=self.comings.setdefault(consumer.name, Comings()),
             )
             for consumer in consumers
         }
@@ -166,6 +167,7 @@ class BusConsumer(StockConsumer):
         def ack(logger: Any, errors: Any) -> None:
             for message in messages:
                 message.ack_log_error(logger, errors)
+            lane.comings.forget(messages)
             lane.grow()
             self._judge(lane, run)
             done()

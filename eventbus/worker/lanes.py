@@ -3,8 +3,8 @@
 Nothing here knows a pool or a connection. `celery_consumer` fills the lanes and starts the runs.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -32,6 +32,36 @@ OWN_HEADERS = (
 KEEP, KEEP_LATER, LATER = 1.0, 10.0, 60.0
 
 
+#: Redelivered messages of a queue that are remembered: more than any worker has in its hands.
+MOST_REMEMBERED = 10_000
+
+
+class Comings:
+    """How often what is redelivered has come to this worker, over all its connections. The broker counts too, but
+    RabbitMQ 4.3 leaves out what it took back because a run hung for longer than it waits."""
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[str | bytes, int] = OrderedDict()
+
+    def note(self, message: Any) -> None:
+        """Raise the message's own count to ours."""
+        key = self._key(message)
+        times = self._times[key] = self._times.pop(key, 0) + 1
+        if len(self._times) > MOST_REMEMBERED:
+            self._times.popitem(last=False)
+        counted = message.headers.get("x-delivery-count")
+        message.headers["x-delivery-count"] = max(times, counted if isinstance(counted, int) else 0)
+
+    def forget(self, messages: Iterable[Any]) -> None:
+        """These are settled."""
+        for message in messages:
+            self._times.pop(self._key(message), None)
+
+    def _key(self, message: Any) -> str | bytes:
+        # py-amqp gives an empty body as text.
+        return str(message.properties.get("message_id") or "") or bytes(message.body or b"")
+
+
 @dataclass
 class Lane:
     """What waits and what runs of one consumer's queue, over one broker connection."""
@@ -42,11 +72,20 @@ class Lane:
     alone: deque[Any] = field(default_factory=deque)
     kept: list[Any] = field(default_factory=list)
     running: int = 0
+    comings: Comings = field(default_factory=Comings)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     batch: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.batch = self.consumer.batch
+
+    def add(self, message: Any) -> None:
+        """Let a delivery wait. A redelivered one may have killed its process: alone, it takes no innocent with it."""
+        if message.delivery_info.get("redelivered"):
+            self.comings.note(message)
+            self.alone.append(message)
+        else:
+            self.waiting.append(message)
 
     def take(self) -> list[Any]:
         """The deliveries of the next run: suspects one by one, the others as many as may share a transaction."""

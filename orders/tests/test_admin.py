@@ -1,13 +1,16 @@
 """Orders as staff see them."""
 
+from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from eventbus.testing import ArchivedEvent
 from orders import services
 from orders.models import Order
 from orders.tests.builders import an_item, placed_order
@@ -42,6 +45,23 @@ def test_an_order_shows_its_lines_and_its_history(admin: Client) -> None:
     html = admin.get(page_of(order)).content.decode()
     for shown in ("Vase", "Jug", "45.30 USD", "order.created", "order.confirmed", "1 Main St", order.correlation_id):
         assert shown in html
+
+
+@pytest.mark.django_db
+def test_who_may_see_an_order_sees_what_was_ordered(client: Client) -> None:
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_order"))
+    client.force_login(clerk)
+    assert "Vase" in client.get(page_of(placed_order())).content.decode()
+
+
+def test_an_event_is_shown_as_json(admin: Client) -> None:
+    order = placed_order()
+    event = ArchivedEvent.objects.get(aggregate_id=str(order.pk), type="order.created")
+    html = unescape(admin.get(reverse("admin:eventbus_archivedevent_change", args=[event.pk])).content.decode())
+    assert '"currency": "USD"' in html
+    assert '"totalAmount": 45.30' in html
+    assert "Decimal(" not in html
 
 
 def test_an_order_takes_as_many_statements_with_twenty_lines_as_with_one(admin: Client) -> None:

@@ -65,7 +65,7 @@ def passwords() -> dict[str, str]:
     """This copy's own passwords: made once, the same at every start."""
     path = LOCAL / "secrets.json"
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    wanted = ("postgres", "database", "broker", "secret_key", "flower", "admin")
+    wanted = ("postgres", "database", "broker", "declaring", "broker_admin", "secret_key", "flower", "admin")
     made = {name: kept.get(name) or secrets.token_urlsafe(32) for name in wanted}
     if made != kept:
         write_private(path, json.dumps(made, indent=1) + "\n")
@@ -82,6 +82,11 @@ def own_urls() -> dict[str, str]:
     }
 
 
+def management_url(user: str, password: str) -> str:
+    """The address of the private broker's management API for one of its users."""
+    return f"http://{user}:{passwords()[password]}@127.0.0.1:{MANAGEMENT_PORT}"
+
+
 def is_external(variable: str) -> bool:
     """Whether the environment points elsewhere than to our own server."""
     return ENV.get(variable, own_urls()[variable]) != own_urls()[variable]
@@ -92,7 +97,9 @@ def write_env() -> None:
     password = passwords()
     values = {variable: url for variable, url in own_urls().items() if not is_external(variable)}
     if not is_external("BROKER_URL"):
-        values["MANAGEMENT_URL"] = f"http://pipeline:{password['broker']}@127.0.0.1:{MANAGEMENT_PORT}"
+        login = f"pipeline_declaring:{password['declaring']}"
+        values["DECLARING_BROKER_URL"] = f"amqp://{login}@127.0.0.1:{AMQP_PORT}//"
+        values["MANAGEMENT_URL"] = management_url("pipeline_declaring", "declaring")
     values |= {
         "SECRET_KEY": password["secret_key"],
         "FLOWER_BASIC_AUTH": f"flower:{password['flower']}",

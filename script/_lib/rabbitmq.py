@@ -88,7 +88,7 @@ class RabbitMQ(Service):
             fail("RabbitMQ is missing: run script/setup.")
         definitions = self.home / "definitions.json"
         definitions.touch(mode=0o600)
-        definitions.write_text(json.dumps(broker_definitions(passwords()["broker"]), indent=1))
+        definitions.write_text(json.dumps(broker_definitions(), indent=1))
         (self.home / "plugins").write_text("[rabbitmq_management].\n")
         (self.home / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{AMQP_PORT}\n"
@@ -138,7 +138,7 @@ class RabbitMQ(Service):
     def answers(self) -> bool:
         # 1: the method frame that opens a connection; 8: a refusal, in the words of the protocol header.
         is_open = greeting(self.amqp, b"AMQP\0\0\x09\x01", self.host).startswith(b"\x01")
-        login = f"pipeline:{passwords()['broker']}"
+        login = f"pipeline_admin:{passwords()['broker_admin']}"
         return is_open and is_ok(f"http://{self.host}:{self.management}/api/whoami", login=login)
 
     def stop(self) -> None:
@@ -156,16 +156,35 @@ class RabbitMQ(Service):
         os.execvpe(command[0], command, self.environment())
 
 
-def broker_definitions(password: str) -> dict[str, object]:
-    """What the broker holds at its start: one user, and no `guest`."""
-    salt = secrets.token_bytes(4)
-    digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    user = {"name": "pipeline", "password_hash": digest, "hashing_algorithm": "rabbit_password_hashing_sha256"}
+#: The broker's users: which password is theirs, what the management API shows them, and their rights by the name that
+#: deploy/rabbitmq/permissions.json has for them. The administrator is for people and tests.
+USERS = {
+    "pipeline": ("broker", [], "application"),
+    "pipeline_declaring": ("declaring", ["monitoring"], "declaring"),
+    "pipeline_admin": ("broker_admin", ["administrator"], "declaring"),
+}
+
+
+def rights() -> dict[str, dict[str, str]]:
+    """What each user may do in a virtual host of ours."""
+    named = json.loads((ROOT / "deploy/rabbitmq/permissions.json").read_text())
+    return {user: named[role] for user, (_, _, role) in USERS.items()}
+
+
+def broker_definitions() -> dict[str, object]:
+    """What the broker holds at its start: our users, and no `guest`."""
     policies = json.loads((ROOT / "deploy/rabbitmq/policies.json").read_text())
     return {
         "vhosts": [{"name": "/"}],
-        "users": [user | {"tags": ["administrator"]}],
-        "permissions": [{"user": "pipeline", "vhost": "/"} | everything],
+        "users": [
+            {"name": user, "tags": tags} | _hashed(passwords()[password]) for user, (password, tags, _) in USERS.items()
+        ],
+        "permissions": [{"user": user, "vhost": "/"} | right for user, right in rights().items()],
         "policies": [{"vhost": "/"} | policy for policy in policies],
     }
+
+
+def _hashed(password: str) -> dict[str, str]:
+    salt = secrets.token_bytes(4)
+    digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    return {"password_hash": digest, "hashing_algorithm": "rabbit_password_hashing_sha256"}

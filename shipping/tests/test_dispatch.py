@@ -188,6 +188,20 @@ class TestAdmin:
         assert [announced(each.pk)[0].data["trackingNumber"] for each in parcels] == ["FP-0", "FP-1"]
         assert {announced(each.pk)[0].user_id for each in parcels} == {str(clerk.pk)}
 
+    def test_what_is_said_counts_what_the_page_showed_though_its_filter_finds_them_no_more(
+        self, client: Client
+    ) -> None:
+        shipment = prepared_shipment()
+        chosen = {"action": "dispatch_selected", "_selected_action": [str(shipment.pk)]}
+        answer = client.post(f"{LIST}?state__exact=PREPARED", chosen | self.how(shipment), follow=True)
+        assert "Dispatched: 1 of 1 selected" in answer.content.decode()
+
+    def test_one_number_for_two_parcels_is_a_typing_error(self, client: Client) -> None:
+        parcels = [prepared_shipment(), prepared_shipment()]
+        said = self.how(*parcels) | {f"tracking_{each.pk}": "FP-1" for each in parcels}
+        assert "Another parcel on this page has this number" in self.act(client, *parcels, **said).content.decode()
+        assert [announced(each.pk) for each in parcels] == [[], []]
+
     def test_one_that_was_cancelled_meanwhile_stays_and_the_others_go(self, client: Client) -> None:
         parcels = [prepared_shipment(), prepared_shipment()]
         with transaction.atomic():

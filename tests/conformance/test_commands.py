@@ -45,7 +45,7 @@ def test_bus_status_without_a_broker_ends_with_2_and_advice(live_bus: LiveBus) -
 
 def test_declare_topology_without_a_broker_gives_advice_and_no_password(live_bus: LiveBus) -> None:
     url = f"amqp://nobody:secret-word@127.0.0.1:{free_port()}//"
-    said = live_bus.manage("declare_topology", expect=2, BROKER_URL=url)
+    said = live_bus.manage("declare_topology", expect=2, BROKER_URL=url, DECLARING_BROKER_URL=url)
     assert "Is it running?" in said
     assert "secret-word" not in said
 

@@ -222,6 +222,7 @@ def test_the_whole_pipeline_works_by_tls(
         logs=tmp_path,
         DATABASE_URL=to_postgres(postgres, ours),
         BROKER_URL=broker.tls_url(ours_too, vhost=name),
+        DECLARING_BROKER_URL=broker.tls_url(ours_too, vhost=name, user="pipeline_declaring"),
         MANAGEMENT_URL=broker.management_url(),
     )
     try:

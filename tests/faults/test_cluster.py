@@ -25,6 +25,7 @@ from tools.harness.shop import Shop
 
 pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.long]
 
+DECLARING = "pipeline_declaring"
 WORKERS = ("worker probe", *effects.PIPELINE)
 #: How long the oldest event in the outbox has been waiting to be published.
 LAG = """
@@ -42,9 +43,13 @@ def product_on(
     try:
         cluster.start()
         # The management of a node that no test cuts off.
-        urls = {"BROKER_URL": first.url(name), "MANAGEMENT_URL": cluster.nodes[1].management_url()}
+        urls = {
+            "BROKER_URL": first.url(name),
+            "DECLARING_BROKER_URL": first.url(name, DECLARING),
+            "MANAGEMENT_URL": cluster.nodes[1].management_url(),
+        }
         bus = LiveBus(name, smtp_port=mail_sink.port, logs=logs, **urls)
-        bus.env["BROKER_URL"] = cluster.urls(name)
+        bus.env |= {"BROKER_URL": cluster.urls(name), "DECLARING_BROKER_URL": cluster.urls(name, DECLARING)}
         try:
             bus.create()
             bus.start(*WORKERS)

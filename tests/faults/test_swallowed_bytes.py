@@ -21,11 +21,15 @@ PROCESSES = ("relay", "dead letters", "worker probe", "worker eventbus", "web", 
 KINDS = ["relay", "worker_dead_letters", "worker_probe", "worker_eventbus", "web", "beat"]
 
 
+#: The variables that hold the servers' addresses, and over which way each leads.
+ADDRESSES = {"DATABASE_URL": "DATABASE_URL", "BROKER_URL": "BROKER_URL", "DECLARING_BROKER_URL": "BROKER_URL"}
+
+
 class Ways:
     """The ways to PostgreSQL and to RabbitMQ, for the processes that are started with `env`."""
 
     def __init__(self, bus: LiveBus) -> None:
-        self.urls = {"DATABASE_URL": urlsplit(bus.database_url), "BROKER_URL": urlsplit(bus.broker_url)}
+        self.urls = {variable: urlsplit(bus.env[variable]) for variable in ADDRESSES}
         self.network = Network()
 
     @property
@@ -34,7 +38,7 @@ class Ways:
 
     def _through(self, name: str) -> str:
         url = self.urls[name]
-        port = self.network.link(name, str(url.hostname), url.port or 0)
+        port = self.network.link(ADDRESSES[name], str(url.hostname), url.port or 0)
         login = url.netloc.rpartition("@")[0]
         return url._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
 

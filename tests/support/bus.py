@@ -24,6 +24,7 @@ from tools.harness.readiness import is_ready
 
 T = TypeVar("T")
 
+SERVERS = ("DATABASE_URL", "BROKER_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL")
 SCHEMA = """
 CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int CHECK (sequence > 0), pid int,
                      at timestamptz DEFAULT clock_timestamp());
@@ -43,7 +44,7 @@ class LiveBus(Laboratory):
         self.web_port, self.flower_port = free_port(), free_port()
         super().__init__(
             name,
-            {name: os.environ[name] for name in ("DATABASE_URL", "BROKER_URL", "MANAGEMENT_URL")} | servers,
+            {name: os.environ[name] for name in SERVERS} | servers,
             settings="tests.live_settings",
             logs=logs,
             EMAIL_URL=f"smtp://127.0.0.1:{smtp_port}",

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 
 from script._lib.local import LOGS, passwords
+from script._lib.rabbitmq import USERS
 from script._lib.service import has_ended
 from tests.support.certificates import Authority, Certificate
 from tests.support.small_postgres import AS_SERVER_USER, SmallPostgres
@@ -78,6 +79,8 @@ class TlsRabbitMQ(Node):
         self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def tls_url(self, parameters: Mapping[str, object], *, host: str = "localhost", vhost: str = "/") -> str:
+    def tls_url(
+        self, parameters: Mapping[str, object], *, host: str = "localhost", vhost: str = "/", user: str = "pipeline"
+    ) -> str:
         said = "&".join(f"{name}={value}" for name, value in parameters.items())
-        return f"amqps://pipeline:{passwords()['broker']}@{host}:{self.tls}/{vhost}?{said}"
+        return f"amqps://{user}:{passwords()[USERS[user][0]]}@{host}:{self.tls}/{vhost}?{said}"

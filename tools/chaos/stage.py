@@ -50,8 +50,13 @@ STAFFED = (
 )
 
 
-#: The variables that hold the servers' addresses.
-ADDRESSES = {POSTGRES: "DATABASE_URL", BROKER: "BROKER_URL", MAIL: "EMAIL_URL"}
+#: The variables that hold the servers' addresses, and whose each is.
+ADDRESSES = {
+    "DATABASE_URL": POSTGRES,
+    "BROKER_URL": BROKER,
+    "DECLARING_BROKER_URL": BROKER,
+    "EMAIL_URL": MAIL,
+}
 
 
 class Stage:
@@ -141,7 +146,7 @@ class Stage:
         """The addresses of the servers as this process is to know them."""
         return {
             variable: self._over_link(self.lab.env[variable], f"{name} to {server}")
-            for server, variable in ADDRESSES.items()
+            for variable, server in ADDRESSES.items()
             if self.network is not None
         }
 

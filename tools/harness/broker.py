@@ -2,11 +2,19 @@
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
+from script._lib.local import passwords
+from script._lib.rabbitmq import rights
+
+
+def as_administrator(url: str) -> str:
+    """The address of a private broker's management API with the log-in that makes virtual hosts."""
+    address = urlsplit(url)
+    login = f"pipeline_admin:{passwords()['broker_admin']}"
+    return address._replace(netloc=f"{login}@{address.netloc.rpartition('@')[2]}").geturl()
 
 
 @dataclass(frozen=True)
@@ -21,10 +29,11 @@ class Management:
             answer = http.request(method, f"{self.url.rstrip('/')}/api/{path}", json=body).raise_for_status()
         return answer.json() if answer.content else None
 
-    def make_vhost(self, name: str, user: str) -> None:
-        """A virtual host of which this user may use everything."""
+    def make_vhost(self, name: str) -> None:
+        """A virtual host in which our users have their rights."""
         self.ask("PUT", f"vhosts/{name}")
-        self.ask("PUT", f"permissions/{name}/{user}", EVERYTHING)
+        for user, right in rights().items():
+            self.ask("PUT", f"permissions/{name}/{user}", right)
         # The operators' limits hold there too.
         for policy in self.ask("GET", f"policies/{quote('/', safe='')}"):
             self.ask("PUT", f"policies/{name}/{policy['name']}", {**policy, "vhost": name})

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 
 from script._lib.local import AMQP_PORT, LOGS, OFFSET, fail, passwords
-from script._lib.rabbitmq import RabbitMQ
+from script._lib.rabbitmq import USERS, RabbitMQ
 from script._lib.service import check_port, has_ended
 from script._lib.waiting import comes_true
 
@@ -168,10 +168,10 @@ class Node(RabbitMQ):
         keeper.epmd_pid_file.write_text(str(process.pid))
 
     def management_url(self) -> str:
-        return f"http://pipeline:{passwords()['broker']}@{self.host}:{self.management}"
+        return f"http://pipeline_declaring:{passwords()['declaring']}@{self.host}:{self.management}"
 
-    def url(self, vhost: str) -> str:
-        return f"amqp://pipeline:{passwords()['broker']}@{self.host}:{self.amqp}/{vhost}"
+    def url(self, vhost: str, user: str = "pipeline") -> str:
+        return f"amqp://{user}:{passwords()[USERS[user][0]]}@{self.host}:{self.amqp}/{vhost}"
 
     def stop_alone(self) -> None:
         """Stop the node, as for an upgrade; the name server goes on for the others."""
@@ -210,6 +210,6 @@ class Cluster:
         if self.network:
             self.network.remove()
 
-    def urls(self, vhost: str) -> str:
-        """All nodes as one BROKER_URL."""
-        return ";".join(node.url(vhost) for node in self.nodes)
+    def urls(self, vhost: str, user: str = "pipeline") -> str:
+        """All nodes as one BROKER_URL, or as another user's."""
+        return ";".join(node.url(vhost, user) for node in self.nodes)

@@ -13,19 +13,19 @@ from psycopg import sql
 
 from script._lib.local import ROOT
 from script._lib.process import Process
-from tools.harness.broker import Management
+from tools.harness.broker import Management, as_administrator
 
 
 class Laboratory:
     """A database and a virtual host of one name on given servers, and the environment of who works there."""
 
     def __init__(self, name: str, servers: Mapping[str, str], *, settings: str, logs: Path, **env: str) -> None:
-        """`servers` has their addresses: DATABASE_URL, BROKER_URL and MANAGEMENT_URL. It and `env` go to every
-        process."""
+        """`servers` has their addresses: DATABASE_URL, BROKER_URL, DECLARING_BROKER_URL, MANAGEMENT_URL. It and `env`
+        go to every process. `broker_url` is for us, who may do more than the application."""
         self.name, self.logs = name, logs
         self.database_url = urlsplit(servers["DATABASE_URL"])._replace(path=f"/{name}").geturl()
-        self.broker_url = urlsplit(servers["BROKER_URL"])._replace(path=f"/{name}").geturl()
-        self.broker = Management(servers["MANAGEMENT_URL"])
+        self.broker_url = urlsplit(servers["DECLARING_BROKER_URL"])._replace(path=f"/{name}").geturl()
+        self.broker = Management(as_administrator(servers["MANAGEMENT_URL"]))
         self._server_url = servers["DATABASE_URL"]
         self.env = {
             **os.environ,
@@ -33,7 +33,8 @@ class Laboratory:
             "DATABASE_URL": self.database_url,
             # It would lead to another database.
             "DATABASE_DIRECT_URL": "",
-            "BROKER_URL": self.broker_url,
+            "BROKER_URL": urlsplit(servers["BROKER_URL"])._replace(path=f"/{name}").geturl(),
+            "DECLARING_BROKER_URL": self.broker_url,
             "DJANGO_SETTINGS_MODULE": settings,
             "DEBUG": "off",
             "HTTPS": "off",
@@ -49,7 +50,7 @@ class Laboratory:
     def create(self, *, template: str = "template1") -> None:
         """Make it: the database as a copy of another, the virtual host empty."""
         self.create_database(template)
-        self.broker.make_vhost(self.name, str(urlsplit(self.broker_url).username))
+        self.broker.make_vhost(self.name)
 
     def create_database(self, template: str = "template1") -> None:
         with psycopg.connect(self._server_url, autocommit=True) as server:

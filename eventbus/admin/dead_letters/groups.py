@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -97,7 +98,10 @@ class GroupAdmin(LetterTools):
         resolved = [group for group in groups if services.resolve_group(group, by=person(request))]
         for group in resolved:
             self.log_change(request, group, "Resolved.")
-        messages.success(request, f"Resolved {len(resolved)} groups. A new dead letter marks one as regressed.")
+        messages.success(
+            request,
+            f"Resolved {len(resolved)} group{pluralize(len(resolved))}. A new dead letter marks one as regressed.",
+        )
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -149,6 +153,8 @@ class GroupAdmin(LetterTools):
     @posted("resolve_dead_letter_group")
     def resolve(self, request: HttpRequest, pk: str) -> HttpResponse:
         group = self.found(request, pk)
+        # The note beside the button is part of what is said by it.
+        self._keep_note(request, group)
         if services.resolve_group(group, by=person(request)):
             self.log_change(request, group, "Resolved.")
         return self.back_to(group)
@@ -163,11 +169,14 @@ class GroupAdmin(LetterTools):
     @posted("resolve_dead_letter_group")
     def note(self, request: HttpRequest, pk: str) -> HttpResponse:
         group = self.found(request, pk)
+        self._keep_note(request, group)
+        return self.back_to(group)
+
+    def _keep_note(self, request: HttpRequest, group: DeadLetterGroup) -> None:
         form = NoteForm(request.POST)
-        if form.is_valid():
+        if "note" in request.POST and form.is_valid() and form.cleaned_data["note"] != group.note:
             DeadLetterGroup.objects.filter(pk=group.pk).update(note=form.cleaned_data["note"])
             self.log_change(request, group, "Changed the note.")
-        return self.back_to(group)
 
 
 def of_groups(groups: Any) -> Selection:

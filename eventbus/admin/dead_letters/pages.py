@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -90,6 +91,10 @@ class DiscardForm(forms.Form):
     reason = forms.CharField(max_length=500, widget=forms.TextInput(attrs={"size": 80}), help_text="Why; it is kept.")
 
 
+#: Of so many dead letters that are discarded at once each has a line in admin's log; the row of each says it anyway.
+LOGGED = 100
+
+
 class LetterTools(ReadOnlyAdmin):
     """What the three pages share."""
 
@@ -132,7 +137,7 @@ class LetterTools(ReadOnlyAdmin):
                 threshold=form.cleaned_data["threshold"] / 100,
             )
             if replay is not None:
-                self.log_change(request, replay, f"Started with {replay.total} dead letters.")
+                self.log_change(request, replay, f"Started with {replay.total} dead letter{pluralize(replay.total)}.")
                 return redirect("admin:eventbus_deadletterreplay_change", replay.pk)
             messages.warning(request, "None of these dead letters is open any more.")
             return redirect(back)
@@ -143,8 +148,11 @@ class LetterTools(ReadOnlyAdmin):
         form = DiscardForm(request.POST if "confirmed" in request.POST else None)
         if "confirmed" in request.POST and form.is_valid():
             reason = form.cleaned_data["reason"]
+            letters = list(selection.unsettled().defer("body", "traceback").order_by("pk")[:LOGGED])
             discarded = services.discard(selection, reason=reason, by=person(request))
-            messages.success(request, f"Discarded {discarded} dead letters: {reason}")
+            for letter in letters:
+                self.log_change(request, letter, f"Discarded: {reason}")
+            messages.success(request, f"Discarded {discarded} dead letter{pluralize(discarded)}: {reason}")
             return redirect(back)
         return self.ask(request, selection, title, back, form, "Discard", DISCARD_TEXT)
 

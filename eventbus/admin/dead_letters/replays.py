@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
@@ -54,7 +55,7 @@ class ReplayAdmin(LetterTools):
         return self.page(
             request,
             "replay",
-            f"Replay of {replay.total} dead letters",
+            f"Replay of {replay.total} dead letter{pluralize(replay.total)}",
             replay=replay,
             state=badge(replay.state),
             tally=tally,

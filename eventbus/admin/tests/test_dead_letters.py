@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
@@ -115,6 +116,8 @@ def test_a_discard_wants_a_reason() -> None:
     client.post(page("deadletter_discard", one.pk), {"confirmed": "yes", "reason": "a test"})
     one.refresh_from_db()
     assert (one.state, one.discard_reason, one.settled_by) == ("discarded", "a test", "user-0")
+    (line,) = LogEntry.objects.filter(object_id=str(one.pk))
+    assert (line.user.username, line.change_message) == ("user-0", "Discarded: a test")
 
 
 def test_whole_groups_are_replayed_from_the_list() -> None:
@@ -182,8 +185,8 @@ def test_trying_needs_no_confirmation_and_changes_nothing() -> None:
 def test_a_group_is_resolved_noted_and_opened_again() -> None:
     group = dead_letter().group
     client = staff("resolve_dead_letter_group")
-    client.post(page("deadlettergroup_note", group.pk), {"note": "see the runbook"})
-    client.post(page("deadlettergroup_resolve", group.pk))
+    client.post(page("deadlettergroup_note", group.pk), {"note": "see the notes"})
+    client.post(page("deadlettergroup_resolve", group.pk), {"note": "see the runbook"})
     group.refresh_from_db()
     assert (group.state, group.note, group.resolved_by) == ("resolved", "see the runbook", "user-0")
     client.post(page("deadlettergroup_reopen", group.pk))

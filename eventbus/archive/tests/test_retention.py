@@ -226,7 +226,7 @@ class TestCommand:
         call_command("prune_archive")
         out = capsys.readouterr().out
         assert "Nothing is older than 1 days." in out
-        assert "1 events are of no month yet" in out
+        assert "1 event is of no month yet" in out
 
     def test_what_is_of_no_month_goes_when_it_happened_so_long_ago(self, settings: Any) -> None:
         settings.EVENTBUS_ARCHIVE_DAYS = 10

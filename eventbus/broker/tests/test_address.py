@@ -68,6 +68,13 @@ def test_what_is_wrong_is_named_and_no_password_shown(url: str, says: str) -> No
     assert "word" not in str(refusal.value).replace("password", "")
 
 
+def test_it_is_said_which_of_the_two_addresses_is_wrong() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^DECLARING_BROKER_URL: the parameter cafile is not known"):
+        read_address("amqps://h?cafile=/ca.pem", "DECLARING_BROKER_URL")
+    with pytest.raises(ImproperlyConfigured, match=r"^DECLARING_BROKER_URL is not a valid address"):
+        read_address("redis://h", "DECLARING_BROKER_URL")
+
+
 def test_people_are_shown_neither_passwords_nor_paths() -> None:
     assert (
         shown("amqps://u:secret@a//?heartbeat=5;amqps://u:secret@b//") == "amqps://u:**@a:5671//;amqps://u:**@b:5671//"

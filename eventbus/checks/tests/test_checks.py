@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from eventbus.broker import topology
 from eventbus.broker.publisher import ConfirmingPublisher, Unconfirmed
 from eventbus.broker.topology import Queue
-from eventbus.checks import broker
+from eventbus.checks import broker, deployed
 from eventbus.checks.celery import (
     app_with_tasks,
     celery_loses_nothing,
@@ -18,11 +18,17 @@ from eventbus.checks.celery import (
     tasks_lose_nothing,
     the_webhook_is_an_address,
 )
-from eventbus.checks.deployed import _confirms, broker_and_declarations_agree, nobody_was_renamed
+from eventbus.checks.deployed import (
+    _confirms,
+    broker_and_declarations_agree,
+    nobody_was_renamed,
+    policies_fit_the_declarations,
+)
 from eventbus.declaration import consumer
 from eventbus.subscriptions.models import Subscription
 from eventbus.tests.celery import app
 from eventbus.tests.samples import ParcelSent, track
+from eventbus.worker.circuit_breaker import PUT_BACK_AFTER
 
 
 def ids(found: list[django_checks.CheckMessage]) -> list[str]:
@@ -119,10 +125,36 @@ def test_a_queue_that_drops(name: str, wrong: str | None, arguments: dict[str, A
 
 
 def test_a_broker_that_takes_deliveries_back_too_early(settings: Any) -> None:
-    settings.EVENTBUS_BROKER_CONSUMER_TIMEOUT = 30
+    longest = broker.longest_hold(track)
+    assert longest > PUT_BACK_AFTER + 2 * track.killed_after
+    settings.EVENTBUS_BROKER_CONSUMER_TIMEOUT = longest
     assert set(ids(broker.the_broker_waits_long_enough())) == {"E008"}
-    settings.EVENTBUS_BROKER_CONSUMER_TIMEOUT = 36
+    settings.EVENTBUS_BROKER_CONSUMER_TIMEOUT = longest + 1
     assert broker.the_broker_waits_long_enough() == []
+
+
+@pytest.mark.parametrize(
+    ("queue", "found"),
+    [
+        ({"effective_policy_definition": {"max-length": 1_000_000}}, []),
+        ({"effective_policy_definition": {}, "operator_policy_definition": {"max-length-bytes": 10**9}}, []),
+        ({"arguments": {"x-max-length": 3}}, []),
+        ({"effective_policy_definition": None}, ["W019"]),
+        ({"effective_policy_definition": {"max-length": 1, "consumer-timeout": 120_000}}, ["E008"]),
+        ({"arguments": {"x-max-length": 3, "x-consumer-timeout": 120_000}}, ["E008"]),
+        ({"effective_policy_definition": {"max-length": 1, "consumer-timeout": 1_800_000}}, []),
+    ],
+)
+def test_what_operators_set(queue: dict[str, Any], found: list[str], settings: Any) -> None:
+    settings.EVENTBUS_MANAGEMENT_URL = "http://127.0.0.1:1"
+    with patch.object(deployed, "ask", return_value=[{"name": "parcel.track"} | queue, {"name": "somebody.elses"}]):
+        assert ids(policies_fit_the_declarations()) == found
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:1"])
+def test_without_the_management_api_nobody_knows(url: str, settings: Any) -> None:
+    settings.EVENTBUS_MANAGEMENT_URL = url
+    assert ids(policies_fit_the_declarations()) == ["I018"]
 
 
 def test_a_handler_that_may_take_longer_than_the_broker_waits() -> None:
@@ -163,7 +195,7 @@ def test_a_webhook_that_is_no_address(url: str, settings: Any) -> None:
 
 
 def test_a_broker_that_is_away_is_no_error(settings: Any) -> None:
-    settings.EVENTBUS_BROKER_URL = "amqp://127.0.0.1:1//"
+    settings.EVENTBUS_BROKER_URL = settings.EVENTBUS_DECLARING_BROKER_URL = "amqp://127.0.0.1:1//"
     assert ids(broker_and_declarations_agree()) == ["I018"]
 
 

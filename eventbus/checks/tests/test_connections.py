@@ -17,7 +17,7 @@ def found(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             setattr(settings, name, value)
         said = nobody_listens_on_the_way()
         assert all(each.hint for each in said)
-        return [(str(each.id), each.msg) for each in said]
+        return [(str(each.id), f"{each.msg} {each.hint}") for each in said]
 
     return ask
 
@@ -61,6 +61,14 @@ def test_a_broker_elsewhere_is_verified(found: Any, url: str, says: str | None) 
     said = found(EVENTBUS_BROKER_URL=url)
     assert [number for number, _ in said] == (["eventbus.W103"] if says else [])
     assert not says or said[0][1].startswith(says)
+
+
+def test_so_is_the_broker_for_those_who_declare(found: Any) -> None:
+    ((number, text),) = found(
+        EVENTBUS_BROKER_URL="amqps://mq.example", EVENTBUS_DECLARING_BROKER_URL="amqp://mq.example"
+    )
+    assert number == "eventbus.W103"
+    assert "Let DECLARING_BROKER_URL begin with amqps://" in text
 
 
 def test_so_are_the_management_api_and_the_mail_server(found: Any) -> None:

@@ -6,8 +6,7 @@ from amqp import PreconditionFailed
 from django.core.management.base import CommandError
 
 from eventbus.broker import topology
-from eventbus.broker.connection import BROKER_ERRORS, connect, shown
-from eventbus.conf import bus_settings
+from eventbus.broker.connection import BROKER_ERRORS, connect, declaring_url, shown
 from eventbus.management.base import BusCommand
 from eventbus.relay import lost_queues
 from eventbus.subscriptions.noting import note_subscriptions
@@ -39,7 +38,7 @@ class Command(BusCommand):
 
     def _declare(self) -> None:
         try:
-            with connect(bus_settings.BROKER_URL) as broker:
+            with connect(declaring_url()) as broker:
                 lost_queues.declare(broker)
                 topology.declare(broker)  # compares what was there
         except PreconditionFailed as drift:
@@ -49,7 +48,7 @@ class Command(BusCommand):
             ) from drift
         except BROKER_ERRORS as error:
             raise CommandError(
-                f"No broker at {shown(bus_settings.BROKER_URL)}: {error}. Is it running?", returncode=2
+                f"No broker at {shown(declaring_url())}: {error}. Is it running?", returncode=2
             ) from error
         for backfill in note_subscriptions():
             self.stderr.write(

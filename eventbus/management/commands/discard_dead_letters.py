@@ -3,6 +3,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.template.defaultfilters import pluralize
 
 from eventbus.dead_letters.services import discard
 from eventbus.management.base import BusCommand
@@ -37,4 +38,6 @@ class Command(BusCommand):
         if options["json"]:
             self.stdout.write(json.dumps({"discarded": 0 if options["dry_run"] else count, "matched": count}))
         else:
-            self.stdout.write(f"{'Would discard' if options['dry_run'] else 'Discarded'} {count} dead letters.")
+            self.stdout.write(
+                f"{'Would discard' if options['dry_run'] else 'Discarded'} {count} dead letter{pluralize(count)}."
+            )

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from eventbus.broker.connection import declaring_url
 from eventbus.conf import bus_settings
 from eventbus.db.pooler import refuse_pooler
 from eventbus.db.sessions import name_sessions
@@ -33,7 +34,7 @@ class Command(BaseCommand):
         dead_letters = DeadLetterReplayDriver(bus_settings.BROKER_URL)
         # A backfill is an archive replay that nobody had to ask for.
         archive = ArchiveReplayDriver(bus_settings.BROKER_URL)
-        queues = QueueKeeper(bus_settings.BROKER_URL)
+        queues = QueueKeeper(declaring_url())
         supervisor = Supervisor(
             Part("storing dead letters", ingester.run, ingester.stop),
             Part("replaying dead letters", dead_letters.run_all, dead_letters.stop),

@@ -3,6 +3,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.template.defaultfilters import pluralize
 from rich.console import Console
 from rich.table import Table
 
@@ -64,7 +65,7 @@ class Command(BusCommand):
                 row["state"],
             )
             table.add_row(str(row["id"]), *cells)
-        self._print(table, f"{len(rows)} of {total} dead letters")
+        self._print(table, f"{len(rows)} of {total} dead letter{pluralize(total)}")
 
     def _groups(self, limit: int, as_json: bool) -> None:
         groups = list(DeadLetterGroup.objects.order_by("-last_seen")[:limit])
@@ -101,7 +102,7 @@ class Command(BusCommand):
                 group.error_class.rsplit(".", 1)[-1],
                 group.place,
             )
-        self._print(table, f"{len(groups)} groups")
+        self._print(table, f"{len(groups)} group{pluralize(len(groups))}")
 
     def _replays(self, limit: int, as_json: bool) -> None:
         rows = [queries.replay_as_json(replay) for replay in DeadLetterReplay.objects.order_by("-pk")[:limit]]
@@ -112,7 +113,7 @@ class Command(BusCommand):
         for row in rows:
             numbers = (str(row["total"]), str(row["replayed"]), str(row["failed"]))
             table.add_row(row["id"], row["state"], *numbers, row["by"], row["note"])
-        self._print(table, f"{len(rows)} replays")
+        self._print(table, f"{len(rows)} replay{pluralize(len(rows))}")
 
     def _print(self, table: Table, summary: str) -> None:
         # A pipe has no width: long enough there that no id is broken.

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
+from django.template.defaultfilters import pluralize
 
 from eventbus.archive import history, retention
 from eventbus.conf import bus_settings
@@ -42,7 +43,8 @@ class Command(BusCommand):
             self._print(months, "would go" if options["dry_run"] else "is gone")
             self.stdout.write(f"The archive is whole since {begins:%Y-%m}." if begins else "The archive is whole.")
             if without_month:
-                self.stdout.write(f"{without_month} events are of no month yet (the default partition).")
+                verb = pluralize(without_month, " is,s are")
+                self.stdout.write(f"{without_month} event{verb} of no month yet (the default partition).")
         if any(month.kept_because for month in months):
             sys.exit(1)
 
@@ -53,4 +55,4 @@ class Command(BusCommand):
             if month.kept_because:
                 self.stdout.write(f"{month} stays: {'; '.join(month.kept_because)}")
             else:
-                self.stdout.write(f"{month} {verb}: {month.events} events")
+                self.stdout.write(f"{month} {verb}: {month.events} event{pluralize(month.events)}")

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
+from django.template.defaultfilters import pluralize
 from rich.progress import Progress
 
 from eventbus.conf import bus_settings
@@ -91,7 +92,7 @@ class Command(BusCommand):
         )
         if replay is None:
             raise CommandError(nothing(chosen))
-        self.stderr.write(f"Replay {replay.pk}: {replay.total} dead letters.")
+        self.stderr.write(f"Replay {replay.pk}: {replay.total} dead letter{pluralize(replay.total)}.")
         return replay.pk
 
     def _drive(self, replay_id: UUID, *, quiet: bool) -> None:
@@ -137,7 +138,7 @@ class Command(BusCommand):
             return
         for (consumer, group), number in counts.most_common():
             self.stdout.write(f"{number:8}  {consumer}  group {group}")
-        self.stdout.write(f"Would replay {counts.total()} dead letters.")
+        self.stdout.write(f"Would replay {counts.total()} dead letter{pluralize(counts.total())}.")
 
     def _try(self, chosen: Selection, options: dict[str, Any]) -> None:
         trials: list[DryRun] = []

@@ -18,7 +18,7 @@ from eventbus.replays import runs
 from eventbus.replays.driver import ArchiveReplayDriver
 from eventbus.replays.models import ArchiveReplay, RunState
 from eventbus.replays.runs import Plan
-from eventbus.replays.selection import Selection, SelectionError
+from eventbus.replays.selection import Selection, SelectionError, SideEffectsUnconfirmed
 
 LISTED = 50
 
@@ -60,6 +60,8 @@ class Command(BusCommand):
             return self._list(options["json"])
         try:
             replay_id = self._start(options) if options["to"] else self._known_replay(options)
+        except SideEffectsUnconfirmed as error:
+            raise CommandError(f"{error} Add --side-effects {options['to']}.", returncode=2) from error
         except (RunRefused, SelectionError) as error:
             raise CommandError(str(error), returncode=2) from error
         if replay_id is None:

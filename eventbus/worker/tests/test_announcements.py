@@ -7,8 +7,7 @@ from contextlib import closing
 import kombu
 import pytest
 
-from eventbus.broker.connection import connect
-from eventbus.conf import bus_settings
+from eventbus.broker.connection import connect, declaring_url
 from eventbus.testing.waiting import wait_until
 from eventbus.worker.announcements import LIMIT, Announcement, Announcer
 
@@ -37,8 +36,8 @@ def test_a_broker_that_says_nothing_is_not_waited_for_and_the_oldest_gives_way(s
 
 def test_what_is_said_arrives_in_order_and_the_last_words_too() -> None:
     got: list[int] = []
-    announcer = Announcer(bus_settings.BROKER_URL)
-    with connect(bus_settings.BROKER_URL) as listener:
+    announcer = Announcer(declaring_url())
+    with connect(declaring_url()) as listener:
         queue = kombu.Queue("", EXCHANGE, exclusive=True, auto_delete=True)
         with kombu.Consumer(listener, queue, no_ack=True, callbacks=[lambda body, _: got.append(body["number"])]):
             announcer.start()

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
+from eventbus.broker.topology import REDELIVERY_LIMIT
 from eventbus.tests.builders import declare
 from eventbus.worker import circuit_breaker
 from eventbus.worker.circuit_breaker import PROBES
-from eventbus.worker.lanes import KEEP, KEEP_LATER, LATER, Lane, as_delivery, pool_size, slots
+from eventbus.worker.lanes import KEEP, KEEP_LATER, LATER, Comings, Lane, as_delivery, pool_size, slots
 
 
 def message(*, redelivered: bool = False, **headers: Any) -> Any:
@@ -41,6 +42,30 @@ def test_suspects_go_first_and_one_by_one() -> None:
     suspicious = lane(waiting=2)
     suspicious.alone.extend(["a", "b"])
     assert [suspicious.take() for _ in range(3)] == [["a"], ["b"], [0, 1]]
+
+
+def test_what_comes_again_and_again_is_counted_though_the_broker_does_not() -> None:
+    """RabbitMQ 4.3 takes a delivery back that nobody acknowledged in time, and does not count that."""
+    remembered, declared = Comings(), declare()
+    for times in range(1, REDELIVERY_LIMIT + 1):
+        after_a_reconnect = Lane(declared, slots=1, comings=remembered)
+        hanging = message(redelivered=True)
+        after_a_reconnect.add(hanging)
+        assert as_delivery(hanging).redeliveries == times
+    assert as_delivery(hanging).redeliveries >= REDELIVERY_LIMIT
+
+    remembered.forget([hanging])
+    again = message(redelivered=True, x_delivery_count=4)
+    Lane(declared, slots=1, comings=remembered).add(again)
+    assert as_delivery(again).redeliveries == 4
+
+
+def test_an_empty_message_without_an_id_is_remembered_and_forgotten_like_any() -> None:
+    remembered, nothing = Comings(), message(redelivered=True)
+    nothing.body = ""
+    Lane(declare(), slots=1, comings=remembered).add(nothing)
+    remembered.forget([nothing])
+    assert not remembered._times
 
 
 def test_a_failed_batch_is_split_and_the_next_is_smaller_until_runs_go_well_again() -> None:

@@ -16,7 +16,7 @@ from eventbus.declaration import CONSUMERS, Consumer, Retry, consumer
 from eventbus.errors import InvalidEvent
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
-from eventbus.testing.bus import deliver, delivered, from_archive
+from eventbus.testing.bus import deliver, delivered, from_archive, recorded
 from eventbus.worker import inbox
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.failures import RetryLater, decide
@@ -98,6 +98,15 @@ def test_what_arrives_under_the_id_of_an_archived_event_is_not_taken_for_it() ->
     with pytest.raises(InvalidEvent, match="another payload"):
         deliver(forged, to=follow)
     assert deliver(second, to=follow) == 2
+
+
+@pytest.mark.django_db
+def test_a_test_shows_order_with_events_that_it_records() -> None:
+    coach = f"c1.{new_id()}"
+    first, second = recorded(CoachMoved(coach_id=coach, station=1), CoachMoved(coach_id=coach, station=2))
+    assert deliver(second, to=follow) == 2
+    assert deliver(first, to=follow) == 0
+    assert seen == [("c1", 1), ("c1", 2)]
 
 
 @pytest.mark.django_db(transaction=True)
