@@ -4,6 +4,7 @@ import base64
 import json
 import urllib.request
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from eventbus.broker.address import read_address
@@ -23,5 +24,10 @@ def ask(path: str) -> Any:
     address = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], f"{url.path.rstrip('/')}/api/{path}", "", ""))
     login = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
     headers = {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
+            return json.load(answer)
+    except HTTPError as refusal:
+        # An answer too, with its connection.
+        refusal.close()
+        raise

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from time import monotonic
 from typing import Any
+from urllib.error import HTTPError
 
 import structlog
 from django.core.mail import EmailMessage, get_connection
@@ -118,8 +119,12 @@ def post(notice: AlarmNotice, deadline: Deadline) -> None:
         },
         method="POST",
     )
-    with opener(deadline).open(request, timeout=SOCKET_TIMEOUT):
-        pass
+    try:
+        opener(deadline).open(request, timeout=SOCKET_TIMEOUT).close()
+    except HTTPError as refusal:
+        # An answer too, with its connection.
+        refusal.close()
+        raise
 
 
 def opener(deadline: Deadline) -> urllib.request.OpenerDirector:

@@ -75,7 +75,8 @@ class Api:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            with error:
+                return error.code, json.load(error)
 
 
 def order(lines: list[tuple[dict[str, Any], int]], price: str = "12.50", **changes: Any) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def access(env: dict[str, str], token: str) -> dict[str, str]:
         "flower_user": flower_user,
         "flower_password": flower_password,
         "broker_url": env["BROKER_URL"],
+        "declaring_broker_url": env.get("DECLARING_BROKER_URL", ""),
         "management_url": env.get("MANAGEMENT_URL", ""),
         "database_url": env["DATABASE_URL"],
         "smtp": env["EMAIL_URL"].rpartition("://")[2].rpartition("@")[2].strip("/"),

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -54,6 +55,9 @@ def is_ok(url: str, login: str = "", seconds: float = 3) -> bool:
     try:
         with opener.open(request, timeout=seconds) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return False
     except OSError:
         return False
 
