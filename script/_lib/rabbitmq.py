@@ -156,6 +156,17 @@ class RabbitMQ(Service):
         os.execvpe(command[0], command, self.environment())
 
 
+def every_version() -> list[RabbitMQ]:
+    """The private broker in each version that somebody may have started here, ours first."""
+    brokers = [RabbitMQ()]
+    for folder in ("rabbitmq", *(f"rabbitmq-{version}" for version in BY_RABBITMQ)):
+        if folder != brokers[0].home.name:
+            other = RabbitMQ()
+            other.home = LOCAL / folder
+            brokers.append(other)
+    return brokers
+
+
 #: The broker's users: which password is theirs, what the management API shows them, and their rights by the name that
 #: deploy/rabbitmq/permissions.json has for them. The administrator is for people and tests.
 USERS = {

@@ -138,8 +138,6 @@ class Service:
         # It outlives us, and is known by its pid alone: nothing of it is left for Popen to complain about.
         process.returncode = 0
         self.note(process.pid)
-        # It outlives us, and nobody here waits for it. Left open, Python warns of a child that is still running.
-        process.returncode = 0
         return process.pid
 
     def note(self, pid: int) -> None:

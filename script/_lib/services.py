@@ -10,7 +10,7 @@ from typing import TextIO
 
 from script._lib.local import LOCAL, LOGS, MAIL_PORT, MAILBOX, PYTHON, fail, is_external, write_env
 from script._lib.postgres import Postgres
-from script._lib.rabbitmq import RabbitMQ
+from script._lib.rabbitmq import RabbitMQ, every_version
 from script._lib.service import Service, greeting
 
 MEGABYTE = 2**20
@@ -74,7 +74,9 @@ def start(names: list[str]) -> None:
 
 def stop(names: list[str]) -> None:
     for name in reversed(names):
-        SERVICES[name].stop()
+        # Who stops it need not know which version was started.
+        for service in every_version() if name == "rabbitmq" else [SERVICES[name]]:
+            service.stop()
         print(f"{name:<9} stopped", flush=True)
 
 
