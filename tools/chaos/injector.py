@@ -16,6 +16,9 @@ from tools.harness.effects import Trouble
 #: What a fault ends with that finds its server away: another fault was there before it.
 AWAY: tuple[type[Exception], ...] = (NothingToHit, psycopg.OperationalError, *SEND_ERRORS, *TROUBLE)
 
+#: Seconds in which what was hit last must be back: a server may be hit again while it starts.
+HEALING = 300
+
 
 @dataclass
 class Struck:
@@ -86,6 +89,6 @@ class Injector(Thread):
         if self.is_alive():
             self.join(60)
         for healing in self._healing:
-            healing.join(120)
+            healing.join(HEALING)
         if self.errors:
             raise RuntimeError("; ".join(self.errors))

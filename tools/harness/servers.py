@@ -68,9 +68,17 @@ class Servers:
 
     def restart(self, name: str) -> None:
         """Start it, if it does not run, and wait until it answers. Raises RuntimeError if it does not."""
-        with self._restarting[name], _advice_as_error():
-            service = self.services[name]
-            service.await_ready(service.pid() or service.spawn())
+        with self._restarting[name]:
+            for others_may_have_struck in (True, True, False):
+                try:
+                    with _advice_as_error():
+                        service = self.services[name]
+                        service.await_ready(service.pid() or service.spawn())
+                    return
+                except RuntimeError:
+                    # Killed or paused while it started, by another fault: that is no failure to start.
+                    if not others_may_have_struck:
+                        raise
 
     def pause(self, name: str) -> bool:
         """Stop it, with all that belongs to it, in mid-breath; whether it ran."""
