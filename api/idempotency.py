@@ -60,7 +60,8 @@ def read_key(request: Request, asked: object) -> Keyed | None:
 
     `asked` is all that the caller wants, beside what the address says.
     """
-    key = request.headers.get("Idempotency-Key")
+    # Not request.headers, which would name all headers anew to find one.
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return None
     if not _KEY.fullmatch(key):

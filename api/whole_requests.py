@@ -6,10 +6,12 @@ some memory, and never a thread.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from math import inf
+from queue import SimpleQueue
 from sys import stderr
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -36,7 +38,11 @@ class WholeRequests:
 
     def __init__(self, application: "WSGIApplication", *, threads: int) -> None:
         self.application = application
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        # Not an executor: the hand-over through its futures and locks costs a thirtieth of what an order costs in all.
+        self.whole: SimpleQueue[tuple[WSGIEnvironment, asyncio.Future[Answer]]] = SimpleQueue()
+        for number in range(threads):
+            # Who asked is waited for by the server: when it ends, nobody is at work any more.
+            Thread(target=self.work, name=f"request-{number}", daemon=True).start()
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         environ = to_environ(scope)
@@ -44,10 +50,24 @@ class WholeRequests:
             environ["wsgi.input"] = BytesIO(await body_of(environ, receive))
         except (Problem, RequestDataTooBig, UnreadablePostError) as reason:
             environ[UNREAD] = reason
-        loop = asyncio.get_running_loop()
-        status, headers, body = await loop.run_in_executor(self.threads, self.answer, environ)
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.whole.put((environ, answered))
+        status, headers, body = await answered
         await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def work(self) -> None:
+        """What each thread does: one request after the other."""
+        while True:
+            self.hand_over(*self.whole.get())
+
+    def hand_over(self, environ: "WSGIEnvironment", answered: "asyncio.Future[Answer]") -> None:
+        """Tell the event loop the answer, or what was raised instead."""
+        try:
+            settle = partial(answered.set_result, self.answer(environ))
+        except BaseException as error:  # noqa: BLE001 the loop raises it, and this thread goes on
+            settle = partial(answered.set_exception, error)
+        answered.get_loop().call_soon_threadsafe(settle)
 
     def answer(self, environ: "WSGIEnvironment") -> Answer:
         """The application's answer, all of it."""

@@ -110,6 +110,9 @@ TEMPLATES = [
         },
     },
 ]
+# Who is shown messages has logged in, and so has a session. The default makes two storages for every request, an order
+# too, one of them a signed cookie.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

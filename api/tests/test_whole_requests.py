@@ -209,3 +209,20 @@ def test_as_many_requests_are_worked_on_at_once_as_there_are_threads() -> None:
         thread.join(30)
     assert [client.answer[0]["status"] for client in clients] == [200] * 6
     assert max(seen) == 2
+
+
+def test_a_thread_goes_on_whatever_a_request_raised() -> None:
+    class Anything(BaseException):
+        pass
+
+    def work(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/raise":
+            raise Anything
+        start_response("200 OK", [])
+        return []
+
+    application, client = WholeRequests(work, threads=1), Client()
+    with pytest.raises(Anything):
+        Client().asks(application, raw_path=b"/raise")
+    client.asks(application)
+    assert client.answer[0]["status"] == 200

@@ -54,11 +54,9 @@ def correlated_with(correlation_id: str, **ids: str) -> AbstractContextManager[N
     return caused_by(Cause(correlation_id), **ids)
 
 
-@contextmanager
-def acting_as(user_id: object) -> Iterator[None]:
+def acting_as(user_id: object) -> AbstractContextManager[None]:
     """Run a block in a user's name, under the correlation id that is set: events published in it carry both."""
-    with caused_by(Cause(current_cause().correlation_id, user_id=str(user_id))):
-        yield
+    return caused_by(Cause(current_cause().correlation_id, user_id=str(user_id)))
 
 
 @contextmanager
