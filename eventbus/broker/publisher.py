@@ -22,6 +22,9 @@ class Blocked(Unconfirmed):
     """The broker is short of memory or disk, and says that it takes nothing from those who publish."""
 
 
+#: Seconds for which py-amqp listens at a time. Each heartbeat of the broker, which come every five, lets it begin anew:
+#: a broker that lives and does not confirm would never be given up.
+LISTEN = 0.2
 #: Seconds for which a broker in alarm is not asked again by who does not wait for it.
 BLOCKED_PAUSE = 5.0
 #: Whatever keeps a message from being known to have arrived.
@@ -147,7 +150,7 @@ class ConfirmingPublisher:
             if left <= 0:
                 raise Unconfirmed(f"{len(self._pending)} messages not confirmed within {self.confirm_timeout:g} s.")
             try:
-                self._connection.drain_events(timeout=left)
+                self._connection.drain_events(timeout=min(left, LISTEN))
             except TimeoutError:
                 continue
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from eventbus.broker.connection import HEARTBEAT
 from eventbus.broker.publisher import Blocked, ConfirmingPublisher, Outgoing, Unconfirmed
 
 
@@ -56,6 +57,26 @@ def test_a_time_out_cuts_the_connection_without_a_goodbye() -> None:
 
     assert connection.was_cut
     assert publisher._connection is publisher._channel is None
+
+
+class LivingConnection(HungConnection):
+    """To a broker that gives signs of life and confirms nothing."""
+
+    asked: float
+
+    def drain_events(self, timeout: float) -> None:
+        self.asked = timeout
+        raise ConnectionResetError
+
+
+def test_a_heartbeat_does_not_lengthen_the_wait_for_a_confirm() -> None:
+    """Whoever listens longer than the pause between two of them goes on listening."""
+    publisher = ConfirmingPublisher("amqp://", confirm_timeout=10)
+    connection = LivingConnection()
+    publisher._connection, publisher._channel = connection, HungChannel()
+    with pytest.raises(ConnectionResetError):
+        publisher.send([Outgoing("orders", "order.created.v1", b"{}", {"message_id": "1"})])
+    assert connection.asked < HEARTBEAT / 2
 
 
 class BlockingConnection(HungConnection):
