@@ -18,6 +18,15 @@ class Unconfirmed(EventbusError):
     """The broker did not confirm in time. The messages may or may not have arrived: send them again."""
 
 
+class Blocked(Unconfirmed):
+    """The broker is short of memory or disk, and says that it takes nothing from those who publish."""
+
+
+#: Seconds for which py-amqp listens at a time. Each heartbeat of the broker, which come every five, lets it begin anew:
+#: a broker that lives and does not confirm would never be given up.
+LISTEN = 0.2
+#: Seconds for which a broker in alarm is not asked again by who does not wait for it.
+BLOCKED_PAUSE = 5.0
 #: Whatever keeps a message from being known to have arrived.
 SEND_ERRORS: tuple[type[Exception], ...] = (Unconfirmed, *BROKER_ERRORS)
 
@@ -45,9 +54,13 @@ class ConfirmingPublisher:
     does not answer when a channel says goodbye.
     """
 
-    def __init__(self, url: str, *, confirm_timeout: float = 30.0) -> None:
+    def __init__(self, url: str, *, confirm_timeout: float = 30.0, waits_in_alarm: bool = True) -> None:
+        """`waits_in_alarm`: for the confirms of a broker in alarm, which may come yet; else `send` raises Blocked then,
+        and at once for the next few seconds."""
         self.url = url
         self.confirm_timeout = confirm_timeout
+        self.waits_in_alarm = waits_in_alarm
+        self._blocked_until = 0.0
         self._connection: Connection | None = None
         self._channel: Any = None
         self._asking: Any = None
@@ -62,6 +75,8 @@ class ConfirmingPublisher:
         The others were nacked (a queue is full) or returned (no queue takes them). Raises Unconfirmed or one of
         BROKER_ERRORS; then nothing is known of any of them.
         """
+        if monotonic() < self._blocked_until:
+            raise Blocked("The broker is in alarm.")
         try:
             channel = self._open_channel()
             self._places = {}
@@ -115,6 +130,8 @@ class ConfirmingPublisher:
         if self._connection is None or not self._connection.connected:
             self.close()
             self._connection = connect(self.url)
+            if not self.waits_in_alarm:
+                self._connection.connection.on_blocked = self._on_blocked
         if self._channel is None:
             channel = self._connection.channel()
             channel.confirm_select()
@@ -133,9 +150,13 @@ class ConfirmingPublisher:
             if left <= 0:
                 raise Unconfirmed(f"{len(self._pending)} messages not confirmed within {self.confirm_timeout:g} s.")
             try:
-                self._connection.drain_events(timeout=left)
+                self._connection.drain_events(timeout=min(left, LISTEN))
             except TimeoutError:
                 continue
+
+    def _on_blocked(self, reason: str) -> None:
+        self._blocked_until = monotonic() + BLOCKED_PAUSE
+        raise Blocked(f"The broker is in alarm: {reason}")
 
     def _settle(self, tag: int, multiple: bool) -> list[int]:
         if not multiple:

@@ -38,6 +38,11 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 #: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0
+#: Seconds until a relay beside an idle one, which is woken for both, looks whether there is work for two, or the other
+#: one is dead or frozen.
+STAND_BY_WAIT = 1.0
+#: Seconds within which who has recorded an event mostly commits: it is not published before the relay asks again.
+COMMIT_WAIT = 0.01
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
 CONFIRM_TIMEOUT = 10.0
 #: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
@@ -50,6 +55,11 @@ SILENCE_TIMEOUT = 30
 ANSWER_WITHIN = 15
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
+# A relay that is idle refuses both locks. Who has recorded an event shares the second, which ends with the statement.
+TAKE_IDLE_LOCK = f"""
+SELECT pg_try_advisory_lock({AdvisoryLock.IDLE_RELAY}) AS taken,
+       NOT pg_try_advisory_xact_lock_shared({AdvisoryLock.IDLE_RELAY}) AS another_is_idle
+"""
 WHAT_WAITS = f"SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL), {SECONDS_TO_NEXT}"
 #: Seconds after which a relay looks for keys that were blocked when another one died.
 BLOCKED_LOOK = 15.0
@@ -256,11 +266,10 @@ class Relay:
         """
         self.publisher.heartbeat()
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_try_advisory_lock({AdvisoryLock.IDLE_RELAY})")
-            row = cursor.fetchone()
-            if not (row and row[0]):
-                # Mostly it is somebody who has recorded an event and is about to commit: a moment, or the event waits.
-                self._listen(0.01)
+            cursor.execute(TAKE_IDLE_LOCK)
+            is_taken, another_is_idle = cursor.fetchone() or (False, False)
+            if not is_taken:
+                self._listen(self._seconds_to_blocked(STAND_BY_WAIT) if another_is_idle else COMMIT_WAIT)
                 return
             try:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
@@ -268,13 +277,16 @@ class Relay:
                 has_events, seconds_to_retry = cursor.fetchone() or (False, None)
                 left = min(IDLE_WAIT, self.retries.expect(seconds_to_retry))
                 if not has_events:
-                    self._listen(self.full.seconds_to_next(self.blocked.seconds_to_next(at_most=left)))
+                    self._listen(self._seconds_to_blocked(left))
                 elif self._came_back_empty:
                     self._listen(0.02)  # another relay has locked what is there
                 self._came_back_empty = bool(has_events)
             finally:
                 cursor.execute(f"UNLISTEN {WAKE_CHANNEL}")
                 cursor.execute(f"SELECT pg_advisory_unlock({AdvisoryLock.IDLE_RELAY})")
+
+    def _seconds_to_blocked(self, at_most: float) -> float:
+        return self.full.seconds_to_next(self.blocked.seconds_to_next(at_most=at_most))
 
     def _listen(self, seconds: float) -> None:
         deadline = monotonic() + seconds

@@ -15,7 +15,7 @@ import structlog
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 from structlog.contextvars import bound_contextvars
 
-from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
+from eventbus.broker.publisher import SEND_ERRORS, Blocked, ConfirmingPublisher, Outgoing
 from eventbus.broker.topology import REDELIVERY_LIMIT
 from eventbus.conf import bus_settings
 from eventbus.contracts.codec import decode
@@ -213,7 +213,7 @@ def _settle(consumer: Consumer, delivery: Delivery, event: Event | None, error: 
             trace = told(describe(error), delivery.body)
             log.error("event.dead_lettered", reason=what.reason, attempt=delivery.attempt, error=cause, exception=trace)
             raise DeadLettered(f"{what.reason}: {cause}", may_be_outage)
-        # The dead-letter queue is missing or full.
+        # The dead-letter queue is missing or full, or the broker in alarm.
         what = RetryLater(1, delivery.attempt)
     writing.write(
         retry_message(consumer, delivery, what, error, now),
@@ -257,7 +257,7 @@ def _note_dead(consumer: Consumer, delivery: Delivery, event: Event | None, erro
 @cache
 def _publisher() -> ConfirmingPublisher:
     """This process's own connection for what it dead-letters and puts back."""
-    return ConfirmingPublisher(bus_settings.BROKER_URL, confirm_timeout=10)
+    return ConfirmingPublisher(bus_settings.BROKER_URL, confirm_timeout=10, waits_in_alarm=False)
 
 
 def _send(*messages: Outgoing) -> bool:
@@ -265,6 +265,8 @@ def _send(*messages: Outgoing) -> bool:
     for tries_left in reversed(range(SEND_TRIES)):
         try:
             return len(_publisher().send(messages)) == len(messages)
+        except Blocked:
+            return False  # consuming goes on, which may be what ends the alarm
         except SEND_ERRORS:
             _publisher().close()
             if not tries_left:

@@ -6,9 +6,11 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus.broker.publisher import Outgoing
+from eventbus.db.locks import AdvisoryLock
 from eventbus.recording.publish import publish
 from eventbus.relay.blocked_keys import BlockedKey, Claimed, behind_blocked
 from eventbus.relay.claims import CLAIM
+from eventbus.relay.relay import COMMIT_WAIT, STAND_BY_WAIT, Relay
 from eventbus.tests.samples import ParcelSent
 
 
@@ -123,3 +125,21 @@ def test_an_event_that_commits_late_is_found_though_its_position_is_early(other_
     other_relay.commit()
 
     assert claimable(mine) == [f"{mine}late"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("lock", "seconds"),
+    [("pg_advisory_xact_lock_shared", COMMIT_WAIT), ("pg_advisory_xact_lock", STAND_BY_WAIT)],
+    ids=["beside somebody who is about to commit", "beside an idle relay"],
+)
+def test_a_relay_looks_again_at_once_only_where_an_event_may_come(
+    other_relay: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, lock: str, seconds: float
+) -> None:
+    other_relay.execute(f"SELECT {lock}({AdvisoryLock.IDLE_RELAY})")
+    waits: list[float] = []
+    monkeypatch.setattr(Relay, "_listen", lambda _, seconds: waits.append(seconds))
+
+    Relay("amqp://")._wait_for_work()
+
+    assert waits == [seconds]
