@@ -12,11 +12,10 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from eventbus.backoff import backoff
 from eventbus.broker.connection import connect, declaring_url
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
-from eventbus.db.locks import AdvisoryLock
 from eventbus.failpoints import failpoint
 from eventbus.heartbeats import beating
 from eventbus.recording.publish import WAKE_CHANNEL
-from eventbus.relay import claims, lost_queues
+from eventbus.relay import claims, idle_lock, lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
 from eventbus.relay.full_queues import (
     CLAIM_REFUSED,
@@ -55,11 +54,6 @@ SILENCE_TIMEOUT = 30
 ANSWER_WITHIN = 15
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
-# A relay that is idle refuses both locks. Who has recorded an event shares the second, which ends with the statement.
-TAKE_IDLE_LOCK = f"""
-SELECT pg_try_advisory_lock({AdvisoryLock.IDLE_RELAY}) AS taken,
-       NOT pg_try_advisory_xact_lock_shared({AdvisoryLock.IDLE_RELAY}) AS another_is_idle
-"""
 WHAT_WAITS = f"SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL), {SECONDS_TO_NEXT}"
 #: Seconds after which a relay looks for keys that were blocked when another one died.
 BLOCKED_LOOK = 15.0
@@ -266,7 +260,7 @@ class Relay:
         """
         self.publisher.heartbeat()
         with connection.cursor() as cursor:
-            cursor.execute(TAKE_IDLE_LOCK)
+            cursor.execute(idle_lock.TAKE)
             is_taken, another_is_idle = cursor.fetchone() or (False, False)
             if not is_taken:
                 self._listen(self._seconds_to_blocked(STAND_BY_WAIT) if another_is_idle else COMMIT_WAIT)
@@ -283,7 +277,7 @@ class Relay:
                 self._came_back_empty = bool(has_events)
             finally:
                 cursor.execute(f"UNLISTEN {WAKE_CHANNEL}")
-                cursor.execute(f"SELECT pg_advisory_unlock({AdvisoryLock.IDLE_RELAY})")
+                cursor.execute(idle_lock.GIVE_BACK)
 
     def _seconds_to_blocked(self, at_most: float) -> float:
         return self.full.seconds_to_next(self.blocked.seconds_to_next(at_most=at_most))
