@@ -124,6 +124,21 @@ def test_what_a_stopped_relay_has_claimed_is_sent_by_another_within_half_a_minut
     assert live_bus.effects("probe.count", event_id) == 1
 
 
+@pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_relay_that_stands_by_takes_over_from_an_idle_one_within_seconds(
+    live_bus: LiveBus, end: signal.Signals
+) -> None:
+    live_bus.only("relay", "worker probe")
+    live_bus.drain()
+    live_bus.ensure("relay 2")
+    live_bus["relay"].signal(end)
+    try:
+        event_id = probe()
+        live_bus.wait_for(lambda: live_bus.effects("probe.count", event_id) == 1, "the other to have it", 10)
+    finally:
+        live_bus["relay"].signal(signal.SIGCONT)
+
+
 def claims(bus: LiveBus) -> int:
     """How many relays are inside a claim and wait for something else than the database."""
     ((number,),) = bus.query(
