@@ -56,7 +56,7 @@ def test(engine: Engine, arguments: list[str]) -> int:
     with engine.running(networked=False):
         inside = engine.inside()
         try:
-            pytest = [PYTHON, "-m", "pytest", "-c", "deploy/tests/pytest.ini", *arguments]
+            pytest = [str(PYTHON), "-m", "pytest", "-c", "deploy/tests/pytest.ini", *arguments]
             return subprocess.run(
                 ["nsenter", "--target", inside, "--net", *pytest],
                 cwd=ROOT,

@@ -11,7 +11,7 @@ import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from script._lib.local import ROOT
@@ -112,7 +112,9 @@ class Engine:
             self._process.wait()
         for folder in (*Path("/sys/fs/cgroup").glob(CGROUPS), *Path("/sys/fs/cgroup").glob(f"*/{CGROUPS}")):
             for path in (*sorted(folder.rglob("*/"), reverse=True), folder):
-                path.rmdir()
+                # One that the kernel is not done with costs nothing, and goes the next time.
+                with suppress(OSError):
+                    path.rmdir()
 
     def command(self, *command: str) -> list[str]:
         """The command line that runs this there."""
