@@ -5,6 +5,8 @@ import os
 from flower.views.monitor import Metrics
 from tornado.web import authenticated
 
+from config.environment import env
+
 # It would show its numbers to anybody: task and worker names, and how much there is to do.
 Metrics.get = authenticated(Metrics.get)
 
@@ -14,3 +16,8 @@ if "FLOWER_MAX_TASKS" not in os.environ:
 # A worker that is started again has another name.
 if "FLOWER_MAX_WORKERS" not in os.environ:
     max_workers = 100
+
+# Its log-in and the broker's page, as all settings are given: they may be files.
+basic_auth = env.list("FLOWER_BASIC_AUTH", default=[])
+if "FLOWER_BROKER_API" not in os.environ and (management := env.str("MANAGEMENT_URL", default="")):
+    broker_api = f"{management.rstrip('/')}/api/"

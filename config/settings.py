@@ -1,6 +1,7 @@
 """Settings, driven by the environment (12-factor). `.env.example` lists every variable.
 
-What is not in the environment is looked up in `.env`, then in what `script/services` wrote for its private servers.
+NAME_FILE names a file that holds NAME. What is not in the environment is looked up in `.env`, then in what
+`script/services` wrote for its private servers.
 """
 
 import os
@@ -9,21 +10,19 @@ from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import environ
-
 from config.database import read_database_url, without_session
+from config.environment import env
 from config.logs import configure_logging
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 given = set(os.environ)
-environ.Env.read_env(BASE_DIR / ".env")
+env.read_env(BASE_DIR / ".env")
 # `NAME=` in the file means "not set", so that it can list every name.
 for name in set(os.environ) - given:
     if not os.environ[name]:
         del os.environ[name]
 LOCAL_DIR = BASE_DIR / env.str("LOCAL_DIR", default=".local")
-environ.Env.read_env(LOCAL_DIR / "env")
+env.read_env(LOCAL_DIR / "env")
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY")
@@ -176,7 +175,7 @@ ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # By what days analytics counts: after a change build its read models again.
 SHOP_TIME_ZONE = ZoneInfo(env.str("SHOP_TIME_ZONE", default="UTC"))
 # What dead letters say of the code that failed; the image sets it.
-EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default=env.str("GIT_SHA", default="unknown"))
+EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default="unknown")
 # Each process touches a file here for as long as its work goes round: `script/alive` looks at its age.
 EVENTBUS_HEARTBEAT_DIR = LOCAL_DIR / "heartbeats"
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.

@@ -1,18 +1,20 @@
 """Makes the broker's two users, with the rights of permissions.json, and sets the queue policies of policies.json.
 
 Their names and passwords, and the virtual host, are those of BROKER_URL (application) and DECLARING_BROKER_URL.
-ADMIN_MANAGEMENT_URL is the management API with an administrator's log-in, which nobody else needs. Safe to repeat.
+ADMIN_MANAGEMENT_URL is the management API with an administrator's log-in, which nobody else needs. Safe to repeat:
+python -m deploy.rabbitmq.set_up
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
+
+from config.environment import env
 
 HERE = Path(__file__).parent
 #: What the management API shows a user; the application needs none of it.
@@ -20,7 +22,7 @@ TAGS = {"application": "", "declaring": "monitoring"}
 
 
 def main() -> None:
-    addresses = {"application": os.environ["BROKER_URL"], "declaring": os.environ["DECLARING_BROKER_URL"]}
+    addresses = {"application": env.str("BROKER_URL"), "declaring": env.str("DECLARING_BROKER_URL")}
     # Several nodes have the same users and virtual hosts.
     logins = {role: urlsplit(nodes.split(";")[0]) for role, nodes in addresses.items()}
     vhost = quote(unquote(logins["application"].path[1:]) or "/", safe="")
@@ -37,7 +39,7 @@ def main() -> None:
 
 
 def put(path: str, what: dict[str, Any]) -> None:
-    url = urlsplit(os.environ["ADMIN_MANAGEMENT_URL"])
+    url = urlsplit(env.str("ADMIN_MANAGEMENT_URL"))
     login = base64.b64encode(f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()).decode()
     request = urllib.request.Request(
         f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}/api/{path}",

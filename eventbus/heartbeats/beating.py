@@ -86,19 +86,20 @@ class Beating:
         if not self.loops <= self._turned or not (self.works is None or self.works()):
             return False
         self._turned = set()
-        self._touch()
+        self._note()
         with self.writing, within(PATIENCE):
             self._write()
         self._has_begun = True
         return True
 
-    def _touch(self) -> None:
+    def _note(self) -> None:
         folder: Path | None = bus_settings.HEARTBEAT_DIR
         if folder is None:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / self.kind).touch()
+            # Whom to kill when no more signs come.
+            (folder / self.kind).write_text(f"{os.getpid()}\n")
         except OSError as error:
             log.warning("heartbeat.no_file", error=str(error))
 

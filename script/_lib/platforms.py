@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from script._lib.local import LOCAL, ROOT, fail
@@ -39,6 +39,9 @@ class Platform:
     name: str
     suite: str
     rabbitmq: str
+    packages: str = PACKAGES
+    #: One that it is a copy of, to begin with.
+    base: Platform | None = None
 
     @property
     def root(self) -> Path:
@@ -58,6 +61,8 @@ class Platform:
             raise Unavailable(f"mount namespaces are not permitted here: {tried.stderr.strip()}")
         if self.root.exists():
             return
+        if self.base:
+            self.base.make()
         try:
             ROOTS.mkdir(parents=True, exist_ok=True)
             lock = (ROOTS / "lock").open("w")
@@ -77,14 +82,17 @@ class Platform:
         except OSError as error:
             raise Unavailable(f"{self.name} is made from {MIRROR}, which can't be reached: {error}.") from None
         print(f"{self.name:<9} is made in {self.root}: a few minutes, once", file=sys.stderr, flush=True)
-        new = Platform(f"{self.name}.new", self.suite, self.rabbitmq)
+        new = replace(self, name=f"{self.name}.new")
         shutil.rmtree(new.root, ignore_errors=True)
-        # In a namespace of its own too: what it mounts goes with it.
-        bootstrap = [*_debootstrap(), "--variant=minbase", "--force-check-gpg", self.suite, str(new.root), MIRROR]
-        self._run("unshare", "--mount", *bootstrap)
+        if self.base:
+            self._run("cp", "--archive", "--reflink=auto", str(self.base.root), str(new.root))
+        else:
+            # In a namespace of its own too: what it mounts goes with it.
+            bootstrap = [*_debootstrap(), "--variant=minbase", "--force-check-gpg", self.suite, str(new.root), MIRROR]
+            self._run("unshare", "--mount", *bootstrap)
         # A mirror may be some weeks behind the unstable release; it is signed all the same.
         apt = "apt-get -q -y -o Acquire::Check-Valid-Until=false"
-        install = f"{apt} update && {apt} install --no-install-recommends {PACKAGES}"
+        install = f"{apt} update && {apt} install --no-install-recommends {self.packages}"
         # Nothing is started there by installing it.
         off = r"printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d"
         self._run(*new.enter(), "sh", "-c", f"mount -o remount,bind,rw / && {off} && {install} && apt-get clean")

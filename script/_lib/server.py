@@ -47,8 +47,6 @@ def environment() -> dict[str, str]:
     if os.geteuid() == 0:
         # Celery's advice not to be root is for servers; here it would only hide the lines that matter.
         env["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
-    if "MANAGEMENT_URL" in env:
-        env.setdefault("FLOWER_BROKER_API", env["MANAGEMENT_URL"].rstrip("/") + "/api/")
     return env
 
 

@@ -1,7 +1,6 @@
 """The two database roles of docs/deploy.md, on a server where we may make them."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,25 +53,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallPostgres]:
     postgres = SmallPostgres(home)
     postgres.create()
     try:
-        with psycopg.connect(postgres.owner_url, autocommit=True) as superuser:
-            superuser.execute("CREATE ROLE pipeline_app LOGIN")
-            superuser.execute("ALTER DATABASE postgres OWNER TO pipeline")
-            superuser.execute("GRANT CREATE ON SCHEMA public TO pipeline")
-        run(postgres.url, "manage.py", "migrate", "--verbosity", "0")
-        (grants,) = re.findall(r"```sql\n(GRANT.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
-        with psycopg.connect(postgres.url) as owner:
-            owner.execute(grants)
+        # As docs/deploy.md says; and safe to repeat.
+        for _ in range(2):
+            run(owner_url(postgres), "-m", "deploy.postgres.set_up", "roles", **others(postgres))
+            run(owner_url(postgres), "manage.py", "migrate", "--verbosity", "0")
+            run(owner_url(postgres), "-m", "deploy.postgres.set_up", "rights", **others(postgres))
         run(app_url(postgres), "manage.py", "shell", "-v0", "-c", WORK)
         yield postgres
     finally:
         postgres.stop()
 
 
-def run(url: str, *arguments: str) -> None:
+def run(url: str, *arguments: str, **env: str) -> None:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"},
+        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"} | env,
         capture_output=True,
         text=True,
         timeout=120,
@@ -81,8 +77,25 @@ def run(url: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def owner_url(server: SmallPostgres) -> str:
+    return server.url.replace("pipeline@", "pipeline:the-owners@")
+
+
 def app_url(server: SmallPostgres) -> str:
-    return server.url.replace("pipeline@", "pipeline_app@")
+    return server.url.replace("pipeline@", "pipeline_app:the-applications@")
+
+
+def others(server: SmallPostgres) -> dict[str, str]:
+    return {"APPLICATION_DATABASE_URL": app_url(server), "ADMIN_DATABASE_URL": server.owner_url}
+
+
+def test_passwords_are_set(server: SmallPostgres) -> None:
+    with psycopg.connect(server.owner_url) as superuser:
+        kept = superuser.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolname LIKE 'pipeline%'").fetchall()
+    assert {name: password[:14] for name, password in kept} == {
+        "pipeline": "SCRAM-SHA-256$",
+        "pipeline_app": "SCRAM-SHA-256$",
+    }
 
 
 def test_the_application_role_can_write_and_not_change_the_archive(server: SmallPostgres) -> None:

@@ -1,7 +1,8 @@
 """Production's settings, and the plain ways beside the real ones. Never used outside `script/bench`."""
 
+from config.environment import env
 from config.settings import *  # noqa: F403
-from config.settings import EVENTBUS_BROKER_URL, EVENTBUS_DECLARING_BROKER_URL, INSTALLED_APPS, env
+from config.settings import EVENTBUS_BROKER_URL, EVENTBUS_DECLARING_BROKER_URL, INSTALLED_APPS
 
 # Last, so that the consumers are declared when it is ready.
 INSTALLED_APPS = [*INSTALLED_APPS, "tools.benchmarks"]

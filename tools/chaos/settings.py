@@ -3,8 +3,9 @@
 Nothing else reads CHAOS_BREAKAGE and CHAOS_CONFIRM_TIMEOUT: under other settings they do nothing.
 """
 
+from config.environment import env
 from config.settings import *  # noqa: F403
-from config.settings import INSTALLED_APPS, env
+from config.settings import INSTALLED_APPS
 
 # Last: what it breaks has been imported by then.
 INSTALLED_APPS = [*INSTALLED_APPS, "tools.chaos"]

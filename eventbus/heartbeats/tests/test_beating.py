@@ -1,3 +1,4 @@
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +29,8 @@ def test_a_sign_is_a_row_and_a_file(folder: Path) -> None:
     (row,) = Heartbeat.objects.all()
     assert (row.kind, row.code_version) == ("packer", bus_settings.CODE_VERSION)
     assert row.beat_at - row.started_at < timedelta(seconds=60)
-    assert (folder / "packer").exists()
+    # For who has to kill it.
+    assert (folder / "packer").read_text() == f"{os.getpid()}\n"
 
 
 def test_there_is_no_sign_until_every_loop_has_turned_again(folder: Path) -> None:
