@@ -69,7 +69,11 @@ def test_the_image_knows_its_code(stack: Stack) -> None:
 
 
 def test_the_image_holds_what_runs_and_nothing_else(stack: Stack) -> None:
-    files = set(stack.inside("web", "find", "/app", "/venv", "-not", "-name", "*.pyc").split("\n"))
+    files = set(
+        stack.inside("web", "find", "/app", "/venv", "-not", "-name", "*.pyc", "-not", "-name", "__pycache__").split(
+            "\n"
+        )
+    )
     ours = {file for file in files if file.startswith("/app/")}
     strange = r"/(tests?|tools|docs|\.git|\.env|\.venv|secrets|conftest\.py|README\.md|requirements-dev\.txt)(/|$)"
     assert not [file for file in ours if re.search(strange, file)]

@@ -55,6 +55,7 @@ def test(engine: Engine, arguments: list[str]) -> int:
     """pytest, in the network of the engine, where the published ports are."""
     with engine.running(networked=False):
         inside = engine.inside()
+        take_down(engine)  # what a run that was killed has left behind
         try:
             pytest = [str(PYTHON), "-m", "pytest", "-c", "deploy/tests/pytest.ini", *arguments]
             return subprocess.run(
@@ -64,7 +65,13 @@ def test(engine: Engine, arguments: list[str]) -> int:
                 check=False,
             ).returncode
         finally:
-            engine.run("docker", "compose", "--profile", "*", "down", "--volumes", "--timeout", "5", quiet=True)
+            take_down(engine)
+
+
+def take_down(engine: Engine) -> None:
+    """Containers, networks and volumes."""
+    down = ["down", "--volumes", "--remove-orphans", "--timeout", "5"]
+    engine.run("docker", "compose", "--profile", "*", *down, quiet=True)
 
 
 def main() -> None:

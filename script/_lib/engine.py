@@ -59,8 +59,11 @@ class Engine:
         """
         network = [] if networked else ["--net"]
         options = ["--iptables=false", "--bridge=none"] if networked else []
-        # It ends with us, and all that it has started with it, however that happens.
+        # It ends with us, and all that it has started with it, however that happens. Its proxy for published ports takes six
+        # files for each connection, and ends when there are no more.
         alone = [
+            "prlimit",
+            "--nofile=65536",
             "setpriv",
             "--pdeathsig",
             "KILL",
