@@ -1,9 +1,11 @@
 """Messages of events that the database has forgotten, found in the queues.
 
-What is read stays the broker's until it is acknowledged: whoever dies in between leaves it where it was.
+They are read twice: to know them, and to remove them once it is decided what becomes of them. In between they are back
+in their queues, so that the database may take its time, and whoever dies leaves everything where it was.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,22 +35,22 @@ class Forgotten:
     events: dict[UUID, Event] = field(default_factory=dict)
     bodies: dict[UUID, bytes] = field(default_factory=dict)
     where: dict[UUID, set[str]] = field(default_factory=dict)
-    tags: list[int] = field(default_factory=list)
+    #: How many of each queue's messages are of such events.
+    messages: Counter[str] = field(default_factory=Counter)
 
-    def look_at(self, bodies: list[tuple[bytes, int | None]], where: str, since: datetime) -> None:
-        """Keep those of these messages, with their delivery tags, that are forgotten."""
+    def look_at(self, bodies: Sequence[bytes], where: str, since: datetime) -> None:
+        """Keep those of these messages that are forgotten."""
         oldest = first_id_at(since - LATE_COMMIT)
-        events = [(event, body, tag) for body, tag in bodies if (event := _read(body))]
-        recent = [each for each in events if each[0].envelope.event_id >= oldest]
-        known = {event_id for (event_id,) in fetch(ARCHIVED, [[event.envelope.event_id for event, *_ in recent]])}
-        for event, body, tag in recent:
+        events = [(event, body) for body in bodies if (event := _read(body))]
+        recent = [(event, body) for event, body in events if event.envelope.event_id >= oldest]
+        known = {event_id for (event_id,) in fetch(ARCHIVED, [[event.envelope.event_id for event, _ in recent]])}
+        for event, body in recent:
             event_id = event.envelope.event_id
             if event_id in known:
                 continue
             self.events[event_id], self.bodies[event_id] = event, body
             self.where.setdefault(event_id, set()).add(where)
-            if tag is not None:
-                self.tags.append(tag)
+            self.messages[where] += 1
 
     def named(self) -> list[str]:
         """Each in words, oldest first."""
@@ -78,40 +80,39 @@ def names(broker: Connection) -> list[str]:
 
 
 def look_through(channel: Any, queues: list[str], since: datetime) -> Forgotten:
-    """Read these queues to their ends. When the channel ends, all that was not acknowledged is back in them."""
-    # Bodies as they are: their authors may have been wrong about the encoding.
-    channel.auto_decode = False
+    """Read these queues to their ends; all is back in them afterwards."""
     found = Forgotten()
     for name in queues:
-        for batch in _batches(channel, name):
-            found.look_at(batch, name, since)
+        batch: list[bytes] = []
+        for body, _ in _messages(channel, name):
+            batch.append(body)
+            if len(batch) == BATCH:
+                found.look_at(batch, name, since)
+                batch = []
+        found.look_at(batch, name, since)
+    channel.basic_recover(requeue=True)
     return found
 
 
-def remove(channel: Any, found: Forgotten) -> None:
-    """Take what was found out of the queues."""
-    for tag in found.tags:
-        channel.basic_ack(tag)
+def remove(channel: Any, queues: list[str], found: Forgotten) -> int:
+    """Take what was found out of these queues; returns how many messages are left of it."""
+    left = 0
+    for name in queues:
+        if found.messages[name]:
+            left += found.messages[name]
+            for body, tag in _messages(channel, name):
+                event = _read(body)
+                if event is not None and event.envelope.event_id in found.events:
+                    channel.basic_ack(tag)
+                    left -= 1
+    return left
 
 
-def keep_alive(broker: Connection) -> None:
-    """Keep the connection while the database works. Raises one of BROKER_ERRORS when it is lost."""
-    try:
-        broker.drain_events(timeout=0)
-    except TimeoutError:
-        pass
-    broker.heartbeat_check()
-
-
-def _batches(channel: Any, name: str) -> Iterator[list[tuple[bytes, int | None]]]:
-    batch: list[tuple[bytes, int | None]] = []
+def _messages(channel: Any, name: str) -> Iterator[tuple[bytes, int]]:
+    # Bodies as they are: their authors may have been wrong about the encoding.
+    channel.auto_decode = False
     while (message := channel.basic_get(name)) is not None:
-        body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-        batch.append((body, message.delivery_tag))
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch
+        yield message.body.encode() if isinstance(message.body, str) else bytes(message.body), message.delivery_tag
 
 
 def _read(body: bytes) -> Event | None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from kombu import Connection
 
 from eventbus.archive import import_
 from eventbus.archive.import_ import ArchiveConflict
@@ -48,6 +47,10 @@ class StillConsumed(EventbusError):
     """Workers or dead-letter processes run, and would handle what has to be sorted first."""
 
 
+class NotRemoved(EventbusError):
+    """Somebody has messages in hand that have to go."""
+
+
 @dataclass
 class Sorted:
     """What becomes of forgotten events. `set_aside` are for people, each with the reason."""
@@ -69,10 +72,12 @@ def reconcile(restored_to: datetime, into: Path, *, events: Iterable[bytes] = ()
 
     `events`: envelopes that were saved elsewhere, such as an export of the old database. All that is forgotten is
     written to the file `into`, which must not be there yet, before anything is removed from a queue. Killed, it can be
-    run again. Raises StillConsumed, FileExistsError and other OSErrors, DatabaseError or one of BROKER_ERRORS.
+    run again. Raises StillConsumed, NotRemoved, FileExistsError and other OSErrors, DatabaseError or one of
+    BROKER_ERRORS.
     """
     with connect(declaring_url()) as broker:
-        lost_queues.declare(broker)
+        if not dry_run:
+            lost_queues.declare(broker)
         channel = broker.channel()
         looked_through = queues.names(broker)
         if busy := queues.consumed(channel, looked_through):
@@ -80,25 +85,27 @@ def reconcile(restored_to: datetime, into: Path, *, events: Iterable[bytes] = ()
                 f"{', '.join(busy)} are consumed: stop web, workers and worker_dead_letters first, and run this again."
             )
         found = queues.look_through(channel, looked_through, restored_to)
-        found.look_at([(body, None) for body in events], "the file", restored_to)
-        if found.events and not dry_run:
-            create_partitions(sorted({month_start(moment_of(event_id)) for event_id in found.events}))
-        with transaction.atomic():
-            result = sort(broker, found)
-            if dry_run:
-                transaction.set_rollback(True)
-                return result
-            _follow(broker, restored_to, result)
-            if found.events:
-                _save(into, found)
-        failpoint("reconcile.before_removing")
-        queues.remove(channel, found)
+    found.look_at(list(events), "the file", restored_to)
+    if found.events and not dry_run:
+        create_partitions(sorted({month_start(moment_of(event_id)) for event_id in found.events}))
+    with transaction.atomic():
+        result = sort(found)
+        if dry_run:
+            transaction.set_rollback(True)
+            return result
+        _follow(restored_to, result)
+        if found.events:
+            _save(into, found)
+    failpoint("reconcile.before_removing")
+    with connect(declaring_url()) as broker:
+        if left := queues.remove(broker.channel(), looked_through, found):
+            raise NotRemoved(f"{left} messages of forgotten events were not back in their queues. Run it again.")
     counts = {what: len(events) for what, events in result.as_json().items()}
     log.warning("database.reconciled", restored_to=restored_to.isoformat(), **counts)
     return result
 
 
-def _follow(broker: Connection, restored_to: datetime, result: Sorted) -> None:
+def _follow(restored_to: datetime, result: Sorted) -> None:
     """Note it, hold what may have been done outside, and start to send consumers what they lack."""
     Reconciliation.objects.create(
         timeline=timeline(),
@@ -112,17 +119,15 @@ def _follow(broker: Connection, restored_to: datetime, result: Sorted) -> None:
         hold()
     for name in sorted(CONSUMERS):
         send_again(name, by=BY)
-        queues.keep_alive(broker)
 
 
-def sort(broker: Connection, found: Forgotten) -> Sorted:
+def sort(found: Forgotten) -> Sorted:
     """Take back what can be, and say what becomes of the rest. Call it in the transaction of the whole."""
     result = Sorted()
     stories = {event.envelope.metadata.correlation_id for event in found.events.values()}
     known = {story for (story,) in fetch(STORIES, [list(stories)])}
     # What began a story is older than what follows from it, and so before it here.
     for event_id, event in sorted(found.events.items()):
-        queues.keep_alive(broker)
         story = event.envelope.metadata.correlation_id
         if event.envelope.metadata.causation_id is None:
             if why := _take_back(event, found.bodies[event_id]):

@@ -32,6 +32,7 @@ repo1-retention-full=1
 lock-path={self.home}
 log-level-file=off
 start-fast=y
+compress-type=none
 
 [{STANZA}]
 pg1-path={self.data}

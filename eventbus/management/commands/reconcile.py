@@ -10,7 +10,7 @@ from eventbus.archive.files import lines_of
 from eventbus.management.base import BusCommand
 from eventbus.management.options import moment
 from eventbus.restores.queues import described
-from eventbus.restores.reconciling import Sorted, StillConsumed, reconcile
+from eventbus.restores.reconciling import NotRemoved, Sorted, StillConsumed, reconcile
 
 
 class Command(BusCommand):
@@ -43,8 +43,8 @@ class Command(BusCommand):
                 events=saved(options["events"]),
                 dry_run=options["dry_run"],
             )
-        except StillConsumed as busy:
-            raise CommandError(str(busy)) from busy
+        except (StillConsumed, NotRemoved) as refused:
+            raise CommandError(str(refused)) from refused
         except FileExistsError as error:
             raise CommandError(f"{options['into']} is there already: name another file.", returncode=2) from error
         if options["json"]:

@@ -26,16 +26,6 @@ from eventbus.tests.samples import ParcelSent, ParcelTracked
 pytestmark = pytest.mark.django_db
 
 
-class Quiet:
-    """A broker that has nothing to say."""
-
-    def drain_events(self, timeout: float) -> None:
-        raise TimeoutError
-
-    def heartbeat_check(self) -> None:
-        pass
-
-
 @pytest.fixture
 def taken() -> Iterator[list[ParcelSent]]:
     """An app that takes parcels back, up to those that it refuses."""
@@ -53,13 +43,12 @@ def taken() -> Iterator[list[ParcelSent]]:
 
 def forgotten(*bodies: bytes) -> Forgotten:
     found = Forgotten()
-    found.look_at([(body, None) for body in bodies], "parcel.track", datetime.now(UTC) - timedelta(minutes=1))
+    found.look_at(bodies, "parcel.track", datetime.now(UTC) - timedelta(minutes=1))
     return found
 
 
 def sorted_out(*bodies: bytes) -> Sorted:
-    broker: Any = Quiet()
-    return sort(broker, forgotten(*bodies))
+    return sort(forgotten(*bodies))
 
 
 def sent(parcel_id: str, **envelope: Any) -> bytes:
