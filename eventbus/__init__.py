@@ -18,6 +18,7 @@ from eventbus.recording.context import acting_as, correlated_with, current_cause
 from eventbus.recording.publish import publish, publish_with, single_statement
 from eventbus.recording.streams import expect_version, lock_streams
 from eventbus.relay.admission import admission
+from eventbus.restores.hooks import after_restore, evidence, take_back
 
 __all__ = [
     "Consumer",
@@ -38,6 +39,7 @@ __all__ = [
     "Whole",
     "acting_as",
     "admission",
+    "after_restore",
     "alarm_rule",
     "consumer",
     "correlated_with",
@@ -45,6 +47,7 @@ __all__ = [
     "database_time",
     "decode_json",
     "encode_json",
+    "evidence",
     "expect_version",
     "failpoint",
     "invariant",
@@ -53,4 +56,5 @@ __all__ = [
     "publish",
     "publish_with",
     "single_statement",
+    "take_back",
 ]

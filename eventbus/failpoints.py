@@ -26,6 +26,7 @@ NAMES = frozenset(
         "rebuild.after_window",
         "rebuild.before_swap",
         "rebuild.after_swap",
+        "reconcile.before_removing",
     }
 )
 

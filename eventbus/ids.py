@@ -1,6 +1,6 @@
 """UUIDv7 arithmetic (RFC 9562, 5.7): the first 48 bits of an id are its time, in milliseconds."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -23,6 +23,11 @@ FROM_THE_START = UUID(int=0)
 def first_id_at(moment: datetime) -> UUID:
     """The smallest UUID whose time prefix is that moment, in milliseconds. Before 1970 there are none."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def moment_of(event_id: UUID) -> datetime:
+    """The time that a UUIDv7 begins with."""
+    return datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)
 
 
 def is_of_the_future(event_id: UUID) -> bool:

@@ -14,6 +14,7 @@ from eventbus.monitoring.models import Alarm, AlarmEvaluation, AlarmNotice
 from eventbus.recording.models import Stream
 from eventbus.relay.models import LostQueue, Outbox, RefusedDelivery
 from eventbus.replays.models import ArchiveReplay
+from eventbus.restores.models import BaseBackup, Reconciliation
 from eventbus.retries.models import WaitingRetry
 from eventbus.subscriptions.models import Subscription
 from eventbus.worker.models import OrderedPosition, ProcessedEvent, ProcessedEventRow
@@ -24,6 +25,7 @@ __all__ = [
     "AlarmNotice",
     "ArchiveReplay",
     "ArchivedEvent",
+    "BaseBackup",
     "DeadLetter",
     "DeadLetterEdit",
     "DeadLetterGroup",
@@ -38,6 +40,7 @@ __all__ = [
     "ProcessedEvent",
     "ProcessedEventRow",
     "PrunedMonth",
+    "Reconciliation",
     "RefusedDelivery",
     "Stream",
     "StreamCut",

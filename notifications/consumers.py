@@ -3,7 +3,7 @@ mail and nothing else."""
 
 from collections.abc import Sequence
 
-from eventbus import Retry, consumer
+from eventbus import Retry, after_restore, consumer
 from notifications import rendering, services
 from notifications.events import NotificationQueued
 from notifications.models import Kind, Mail
@@ -54,6 +54,12 @@ def queue_cancellation(events: Sequence[OrderCancelled]) -> None:
 def deliver_mail(event: NotificationQueued) -> None:
     """Hand a mail to the mail server, at most once."""
     services.deliver_mail(event.mail_id)
+
+
+@after_restore
+def hold_mails() -> None:
+    """What was on its way may have been sent after the moment to which the database was restored."""
+    services.hold_mails()
 
 
 def confirmation(event: OrderConfirmed) -> Mail:

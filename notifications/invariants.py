@@ -1,12 +1,15 @@
 """Whether each order has its mails, and no more."""
 
+from collections.abc import Collection
+
 from django.db import connection
 
-from eventbus import Event, invariant
+from eventbus import Event, evidence, invariant
 from eventbus.archive import archived, cut_streams, done_by
 from notifications.consumers import deliver_mail
 from notifications.events import NotificationQueued, NotificationSent
-from notifications.models import Kind
+from notifications.models import Kind, Mail
+from notifications.rendering import MESSAGE_ID
 from orders.events import OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped
 
 #: Which event each kind of mail answers.
@@ -73,3 +76,9 @@ def doubled_or_missing_mails() -> list[str]:
         cursor.execute(STRANDED)
         found += [f"{kind} for order {order_id} is {state} for ever" for state, kind, order_id in cursor.fetchall()]
     return found
+
+
+@evidence("mails that were sent", MESSAGE_ID)
+def forgotten_mails(message_ids: Collection[str]) -> Collection[str]:
+    """Mails that the mail server's log has, and we don't."""
+    return set(message_ids) - set(Mail.objects.filter(message_id__in=message_ids).values_list("message_id", flat=True))

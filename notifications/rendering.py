@@ -1,5 +1,6 @@
 """What the mails say: an event becomes a mail, and a mail the message that goes out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +20,11 @@ SUBJECTS = {
     Kind.CANCELLATION: "Your order {number} is cancelled",
     Kind.APOLOGY: "We are sorry: we can't deliver your order {number}",
 }
+
+#: A mail's id as it stands in a mail server's log.
+MESSAGE_ID = re.compile(
+    rf"(<(?:{'|'.join(Kind.values)})\.[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}@[^<>\s]+>)"
+)
 
 
 class Ordered(Protocol):

@@ -1,16 +1,20 @@
 """The verbs of notifications."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
 
 from eventbus import Event, PermanentFailure, database_time, failpoint, publish
+from eventbus.archive import begun_before_restore
 from notifications import rendering, smtp
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Mail, State
+from notifications.rendering import MESSAGE_ID
 
 log = structlog.get_logger(__name__)
 
@@ -21,9 +25,17 @@ NOT_TAKEN = (State.QUEUED, State.FAILED)
 #: What staff may send again: refused for good, or in doubt.
 STUCK = (State.UNKNOWN, State.FAILED)
 
-QUEUE = """
-INSERT INTO notifications_mail (id, order_id, kind, "to", subject, text, html, message_id)
-SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+FORGOTTEN = "It may have been sent before the database was restored to a moment."
+QUEUE = f"""
+INSERT INTO notifications_mail (id, order_id, kind, "to", subject, text, html, message_id, state, error)
+SELECT id, order_id, kind, "to", subject, text, html, message_id,
+       CASE WHEN is_old THEN '{State.UNKNOWN}' ELSE '{State.QUEUED}' END,
+       CASE WHEN is_old THEN '{FORGOTTEN}' ELSE '' END
+FROM (
+    SELECT *, {begun_before_restore("told.correlation_id")} AS is_old
+    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                %s::text[]) AS told(id, order_id, kind, "to", subject, text, html, message_id, correlation_id)
+) AS told
 ON CONFLICT (order_id, kind) DO NOTHING
 RETURNING id
 """
@@ -36,14 +48,16 @@ class BeingSent(Exception):
 def queue_mails(rendered: Sequence[tuple[Mail, Event]]) -> None:
     """Store mails to be sent, in one statement, and announce each, caused by the event that it answers.
 
-    One that its order already has is left out.
+    One that its order already has is left out. One of a story from before the database was restored is in doubt: it
+    may have gone out.
     """
     if not rendered:
         return
     with transaction.atomic(savepoint=False):
         rows = [
-            (mail.pk, mail.order_id, mail.kind, mail.to, mail.subject, mail.text, mail.html, mail.message_id)
-            for mail, _ in rendered
+            (mail.pk, mail.order_id, mail.kind, mail.to, mail.subject, mail.text, mail.html, mail.message_id, story)
+            for mail, event in rendered
+            for story in [event.envelope.metadata.correlation_id]
         ]
         with connection.cursor() as cursor:
             cursor.execute(QUEUE, [list(column) for column in zip(*rows, strict=True)])
@@ -86,6 +100,43 @@ def resend_mail(mail_id: UUID) -> bool:
             return False
         mail = Mail.objects.get(pk=mail_id)
         publish(NotificationQueued(mail_id=mail.id, order_id=mail.order_id, kind=mail.kind))
+    return True
+
+
+def hold_mails() -> None:
+    """Leave in doubt what was on its way when the database was restored."""
+    waiting = Mail.objects.filter(state__in=[State.QUEUED, State.SENDING])
+    held = waiting.update(state=State.UNKNOWN, error=FORGOTTEN)
+    log.warning("mails.held", mails=held)
+
+
+def taken_by_server(logs: Iterable[Path]) -> set[str]:
+    """The ids of our mails that stand in these texts. Raises OSError."""
+    taken: set[str] = set()
+    for log_file in logs:
+        with log_file.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                taken.update(MESSAGE_ID.findall(line))
+    return taken
+
+
+def settle_mails(taken: Collection[str], *, since: datetime, dry_run: bool = False) -> tuple[int, int]:
+    """Settle the mails that are in doubt and were queued since then: those that the mail server has taken are sent, all
+    others are queued again. Returns how many of each."""
+    doubtful = Mail.objects.filter(state=State.UNKNOWN, created_at__gte=since)
+    arrived = list(doubtful.filter(message_id__in=taken))
+    others = list(doubtful.exclude(message_id__in=taken).values_list("pk", flat=True))
+    if dry_run:
+        return len(arrived), len(others)
+    return sum(map(_note_arrived, arrived)), sum(map(resend_mail, others))
+
+
+def _note_arrived(mail: Mail) -> bool:
+    with transaction.atomic():
+        doubtful = Mail.objects.filter(pk=mail.pk, state=State.UNKNOWN)
+        if not doubtful.update(state=State.SENT, sent_at=database_time(), error=""):
+            return False
+        publish(NotificationSent(mail_id=mail.pk, order_id=mail.order_id, kind=mail.kind))
     return True
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from eventbus import consumer
+from eventbus import consumer, take_back
 from inventory.events import InventoryReservationFailed, InventoryReserved
 from orders import services
-from orders.events import Shortage
+from orders.events import OrderCreated, Shortage
 from orders.services import Dispatch, Refusal
 from shipping.events import ShipmentDispatched
 
@@ -26,6 +26,12 @@ def reject(events: Sequence[InventoryReservationFailed]) -> None:
 def ship(events: Sequence[ShipmentDispatched]) -> None:
     """The parcel has left the house."""
     services.ship_orders({event.order_id: as_dispatch(event) for event in events})
+
+
+@take_back(OrderCreated)
+def take_back_order(event: OrderCreated) -> None:
+    """A restored database has forgotten an order that its channel was told is there."""
+    services.take_back_order(event)
 
 
 def as_dispatch(event: ShipmentDispatched) -> Dispatch:

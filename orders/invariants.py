@@ -1,15 +1,19 @@
 """Whether the orders are what their events say."""
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connection
 
-from eventbus import invariant
+from eventbus import evidence, invariant
 from eventbus.archive import archived, cut_streams
 from orders.events import OrderCreated
-from orders.models import MOVES, Status
+from orders.models import MOVES, Order, Status
 from orders.queries import STATUS_AFTER
 
+#: An order's id: in its address, or alone at the beginning of a line.
+ORDER_ID = re.compile(r"(?:^\s*|/orders/)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b", re.I)
 SAID = [(contract.type, status) for contract, status in STATUS_AFTER.items()]
 # Compared inside the database: the archive is too large to be read out. Of an order whose first events left it, only
 # what the rest tells can be wrong.
@@ -63,6 +67,13 @@ def orders_without_event() -> list[str]:
         f"order {order_id} is {status or 'missing'}; its events say {told or 'nothing'} and create it {created} times"
         for order_id, status, told, created in _rows(_ASTRAY, _columns(SAID))
     ]
+
+
+@evidence("orders that were answered with 201", ORDER_ID)
+def forgotten_orders(order_ids: Collection[str]) -> Collection[str]:
+    """Orders of a channel's own list, an id a line, or of a gateway's log, that are not there."""
+    known = {str(order_id) for order_id in Order.objects.filter(pk__in=order_ids).values_list("pk", flat=True)}
+    return {order_id.lower() for order_id in order_ids} - known
 
 
 def _columns(pairs: Any) -> list[list[str]]:

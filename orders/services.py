@@ -9,19 +9,33 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from eventbus import Event, PermanentFailure, correlated_with, database_time, lock_streams, publish, single_statement
 from orders import queries
 from orders.currencies import in_currency
-from orders.events import CancelledBy, Item, OrderCancelled, OrderConfirmed, OrderRejected, OrderShipped, Shortage
-from orders.models import MOVES, SETTLED, Order, Status
+from orders.events import (
+    CancelledBy,
+    Item,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderRejected,
+    OrderShipped,
+    Shortage,
+)
+from orders.models import MOVES, SETTLED, Order, OrderItem, Status
 from shipping.events import ShipmentDispatched
 
 log = structlog.get_logger(__name__)
 
 TIMED_OUT = "timed out"
 OVERDUE_BATCH = 200
+
+
+class UnknownChannel(PermanentFailure):
+    """The account that placed this order is not there."""
 
 
 class CannotMove(PermanentFailure):
@@ -133,6 +147,33 @@ def _give_up(orders: Sequence[Order], now: datetime) -> int:
             log.error("order.stuck", age_seconds=int((now - order.created_at).total_seconds()))
             publish(OrderCancelled(**told, reason=TIMED_OUT, cancelled_by=CancelledBy.DEADLINE), at=at)
     return len(given_up)
+
+
+def take_back_order(event: OrderCreated) -> None:
+    """Store an order as its event has it, where the database has forgotten both. For `reconcile`: publishes nothing.
+
+    Raises UnknownChannel.
+    """
+    metadata = event.envelope.metadata
+    number = metadata.user_id or ""
+    channel = get_user_model().objects.filter(pk=int(number)).first() if number.isdecimal() else None
+    if channel is None:
+        raise UnknownChannel(f"No account has the number {metadata.user_id}, which placed it.")
+    order = Order.objects.create(
+        id=event.order_id,
+        channel=channel,
+        customer_id=event.customer_id,
+        customer_email=event.customer_email,
+        shipping_address=event.shipping_address.model_dump(by_alias=True),
+        total_amount=event.total_amount,
+        currency=event.currency,
+        correlation_id=metadata.correlation_id,
+        created_at=event.created_at,
+        updated_at=event.created_at,
+    )
+    OrderItem.objects.bulk_create(
+        OrderItem(order=order, line=line, **item.model_dump()) for line, item in enumerate(event.items, 1)
+    )
 
 
 # By hand, because half the orders of a busy day are in flight here: through the ORM a batch costs three times as much.

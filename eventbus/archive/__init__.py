@@ -4,7 +4,15 @@ from eventbus.archive.history import archive_begins
 from eventbus.archive.progress import under_way
 from eventbus.archive.reader import as_of, events_of, last_events_of
 from eventbus.archive.retention import before_pruning
-from eventbus.archive.subqueries import archived, archived_streams, cut_streams, done_by, ids_of_months, stream_ends
+from eventbus.archive.subqueries import (
+    archived,
+    archived_streams,
+    begun_before_restore,
+    cut_streams,
+    done_by,
+    ids_of_months,
+    stream_ends,
+)
 from eventbus.ids import first_id_at
 
 __all__ = [
@@ -13,6 +21,7 @@ __all__ = [
     "archived_streams",
     "as_of",
     "before_pruning",
+    "begun_before_restore",
     "cut_streams",
     "done_by",
     "events_of",

@@ -146,7 +146,7 @@ def import_from(file: Path, wanted: Iterable[datetime], progress: Progress, *, d
         create_partitions(sorted(wanted))
     stored = read = 0
     for batch in _batches(file):
-        stored += _store(batch, dry_run=dry_run)
+        stored += store(batch, dry_run=dry_run)
         read += len(batch)
         progress(read)
     return Imported(stored=stored, skipped=read - stored)
@@ -166,7 +166,8 @@ def _batches(file: Path) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _store(batch: list[bytes], *, dry_run: bool) -> int:
+def store(batch: list[bytes], *, dry_run: bool = False) -> int:
+    """Store those of these envelopes that are not there yet, all or none; returns how many. Raises ArchiveConflict."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(BY_INDEX)
         cursor.execute(TABLE)

@@ -50,6 +50,15 @@ def done_by(consumer: Consumer) -> str:
     return f"(SELECT event_id FROM processed_event WHERE consumer = {_literal(consumer.name)} AND outcome = 'done')"
 
 
+def begun_before_restore(correlation_id: str) -> str:
+    """SQL: whether this story, an expression, began before the database was last restored and reconciled.
+
+    What it leads to may have been done already and be forgotten. Never true where nothing was restored.
+    """
+    return f"""EXISTS (SELECT FROM event WHERE correlation_id = {correlation_id}
+        AND id < (SELECT first_id FROM reconciliation WHERE first_id IS NOT NULL ORDER BY first_id DESC LIMIT 1))"""
+
+
 def ids_of_months(since: datetime | None = None, until: datetime | None = None) -> tuple[UUID, UUID]:
     """Between which ids the events from one moment to the other are, in whole months; None is open.
 

@@ -1,7 +1,7 @@
 """What the bus watches of itself."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from django.db import connection
 
@@ -13,10 +13,12 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY
-from eventbus.ids import first_id_at, seconds_since
+from eventbus.ids import first_id_at, moment_of, seconds_since
 from eventbus.monitoring.full_queues import full_queues
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus
+from eventbus.restores.backups import backup_status
+from eventbus.restores.timeline import is_reconciled
 from eventbus.retries.queries import by_consumer
 
 # The search for a consumer's oldest event begins where the last one ended, so that it reads what came since and not the
@@ -49,6 +51,8 @@ FROM (SELECT * FROM processed_event WHERE event_id >= %s ORDER BY event_id DESC 
 WHERE outcome = 'done' GROUP BY consumer
 """
 RECENT = timedelta(minutes=5)
+#: Hours, where there never was a backup.
+NEVER = 9_999.0
 
 
 LOST = "SELECT consumer, count(*) FROM lost_queue WHERE noticed_at > now() - interval '1 hour' GROUP BY consumer"
@@ -137,14 +141,11 @@ def event_age(seen: Observation) -> Mapping[str, float]:
     # What the relay has not published is the relay's lag, not the consumers'.
     end = min(seen.lag.oldest or first_id_at(now), first_id_at(now))
     # Nothing that may still come can be older than this.
-    sure = datetime.fromtimestamp((end.int >> 80) / 1000, UTC) - LATE_COMMIT
+    sure = moment_of(end) - LATE_COMMIT
     with connection.cursor() as cursor:
         cursor.execute(OLDEST, [end, list(CONSUMERS)])
         found = cursor.fetchall()
-        moments = [
-            min(sure, datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)) if event_id else sure
-            for _, _, event_id in found
-        ]
+        moments = [min(sure, moment_of(event_id)) if event_id else sure for _, _, event_id in found]
         cursor.execute(SETTLED, [[row_id for row_id, *_ in found], moments])
     ages: dict[str, float] = {}
     for _, consumer, event_id in found:
@@ -234,6 +235,41 @@ def queue_lost(seen: Observation) -> Mapping[str, float]:
 )
 def events_of_no_month(seen: Observation) -> Mapping[str, float]:
     return {"": float(len(strays()))}
+
+
+@alarm_rule(
+    "archive_lag",
+    "seconds since PostgreSQL last archived a piece of its WAL: what is newer would be lost with its disk",
+    threshold=300,
+    clear=120,
+    evaluations=2,
+    advice="PostgreSQL's log has what archive_command says; its disk fills up meanwhile, as the WAL is kept. If "
+    "nothing fails, set archive_timeout = 60: docs/backup-and-restore.md.",
+)
+def archive_lag(seen: Observation) -> Mapping[str, float]:
+    found = backup_status()
+    return {} if found is None else {"": found.archive_lag}
+
+
+@alarm_rule(
+    "backup_age",
+    "hours since the last base backup was noted",
+    threshold=26,
+    advice="Look at what makes the backups, and make one by hand: docs/backup-and-restore.md.",
+)
+def backup_age(seen: Observation) -> Mapping[str, float]:
+    found = backup_status()
+    return {} if found is None else {"": NEVER if found.backup_age is None else found.backup_age / 3600}
+
+
+@alarm_rule(
+    "database_restored",
+    "1 while the database was restored, or failed over, and nobody has compared it with the queues",
+    threshold=1,
+    advice="Stop web and workers and run `manage.py reconcile`: docs/backup-and-restore.md.",
+)
+def database_restored(seen: Observation) -> Mapping[str, float]:
+    return {"": float(not is_reconciled())}
 
 
 @alarm_rule(

@@ -13,6 +13,7 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY, ProcessStatus, processes
 from eventbus.monitoring.full_queues import full_queues
+from eventbus.restores.backups import BackupStatus, backup_status
 from eventbus.retries.queries import RetryStatus, by_consumer
 
 # Joined for the first row only: positions follow the time closely enough, and there may be a million.
@@ -43,7 +44,8 @@ class BusStatus:
     """`oldest_seconds` is the age of the oldest event that is not published yet; `blocked` wait for a full queue.
 
     `full` has the full queues by name, each with how many events wait for it. `retries` has the consumers with retries
-    that wait. `relays`: those that are connected and give signs of life.
+    that wait. `relays`: those that are connected and give signs of life. `backups` is None where PostgreSQL archives
+    nothing.
     """
 
     outbox: int
@@ -54,6 +56,7 @@ class BusStatus:
     full: dict[str, int] = field(default_factory=dict)
     processes: Sequence[ProcessStatus] = ()
     retries: dict[str, RetryStatus] = field(default_factory=dict)
+    backups: BackupStatus | None = None
 
     @property
     def is_staffed(self) -> bool:
@@ -75,7 +78,7 @@ def bus_status() -> BusStatus:
     found = processes()
     relays = sum(process.alive for process in found if process.kind == RELAY)
     full = full_queues() if blocked else {}
-    return BusStatus(outbox, oldest, relays, _queues(), blocked, full, found, by_consumer())
+    return BusStatus(outbox, oldest, relays, _queues(), blocked, full, found, by_consumer(), backup_status())
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:

@@ -6,7 +6,8 @@ it: only the archive knows. So the replay begins where the consumer's watermark 
 """
 
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -15,8 +16,11 @@ from kombu import Connection
 from eventbus.backoff import backoff
 from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect
+from eventbus.conf import bus_settings
+from eventbus.db.clock import database_time
 from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS
+from eventbus.ids import moment_of
 from eventbus.relay import lost_queues
 from eventbus.replays.runs import plan_replay, start_again, start_replay
 from eventbus.replays.selection import Selection
@@ -38,6 +42,14 @@ UNSEND = """
 UPDATE replay_item i SET sent_at = NULL FROM dead_letter d, replay r
 WHERE d.id = i.letter_id AND r.id = i.replay_id AND r.state = 'running'
   AND d.consumer = %s AND i.outcome = 'waiting' AND i.sent_at IS NOT NULL
+"""
+# What was given up and never became a dead letter was on its way to the table. Letters are kept for this long at least:
+# what was given up earlier may have had one.
+REVIVE = """
+DELETE FROM processed_event p
+WHERE p.consumer = %s AND p.outcome = 'dead' AND p.processed_at > %s
+  AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.event_id = p.event_id AND d.consumer = p.consumer)
+RETURNING p.event_id
 """
 
 
@@ -83,14 +95,22 @@ def look(broker: Connection) -> None:
             send_again(name)
 
 
-def send_again(name: str) -> None:
-    """Start to send a consumer what it has not handled, and what replays had sent it."""
+def send_again(name: str, *, by: str = BY) -> None:
+    """Start to send a consumer what it has not handled, what replays had sent it, and what it gave up without a dead
+    letter."""
     ((since,),) = fetch(SINCE, [name])
     if not isinstance(since, datetime):
         return  # it was forgotten since
     start_again(name)
     fetch(UNSEND, [name])
-    replay = start_replay(plan_replay(CONSUMERS[name], Selection(since=since)), by=BY)
+    since = min([since, *(moment_of(event_id) for event_id in revive(name))])
+    replay = start_replay(plan_replay(CONSUMERS[name], Selection(since=since)), by=by)
     log.warning(
         "queue.repaired", consumer=name, since=since.isoformat(), events=replay.total if replay is not None else 0
     )
+
+
+def revive(name: str) -> list[UUID]:
+    """Forget that the consumer gave these events up, where the dead letter was lost on its way: they come again."""
+    kept_since = database_time() - timedelta(days=bus_settings.DEAD_LETTER_DAYS)
+    return [event_id for (event_id,) in fetch(REVIVE, [name, kept_since])]

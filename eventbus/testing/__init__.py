@@ -4,6 +4,7 @@ from eventbus.archive.models import ArchivedEvent
 from eventbus.archive.partitions import ensure_partitions
 from eventbus.recording.models import Stream
 from eventbus.relay.models import Outbox
+from eventbus.restores.models import Reconciliation
 from eventbus.testing.bus import (
     deliver,
     delivered,
@@ -22,6 +23,7 @@ __all__ = [
     "ArchivedEvent",
     "Outbox",
     "ProcessedEvent",
+    "Reconciliation",
     "Stream",
     "deliver",
     "delivered",

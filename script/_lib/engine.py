@@ -58,12 +58,10 @@ class Engine:
         Raises Unavailable.
         """
         network = [] if networked else ["--net"]
-        options = ["--iptables=false", "--bridge=none"] if networked else []
-        # It ends with us, and all that it has started with it, however that happens. Its proxy for published ports takes six
-        # files for each connection, and ends when there are no more.
+        # No proxy for published ports: it takes six files for each connection, and ends when there are no more.
+        options = ["--iptables=false", "--bridge=none"] if networked else ["--userland-proxy=false"]
+        # It ends with us, and all that it has started with it, however that happens.
         alone = [
-            "prlimit",
-            "--nofile=65536",
             "setpriv",
             "--pdeathsig",
             "KILL",

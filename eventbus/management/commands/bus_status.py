@@ -10,6 +10,7 @@ from rich.table import Table
 
 from eventbus.management.base import UNREACHABLE, BusCommand
 from eventbus.monitoring.status import BusStatus, bus_status
+from eventbus.restores.backups import BackupStatus
 
 
 class Command(BusCommand):
@@ -68,6 +69,15 @@ def print_status(status: BusStatus) -> None:
     console.print(
         f"outbox: {status.outbox} events{blocked}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
     )
+    if status.backups is not None:
+        console.print(backups(status.backups))
+
+
+def backups(found: BackupStatus) -> str:
+    """What a restore could bring back, in words."""
+    age = "never" if found.backup_age is None else f"{found.backup_age / 3600:.1f} h ago"
+    fails = ", and the last file FAILED" if found.archive_fails else ""
+    return f"last backup: {age}; WAL archived {found.archive_lag:.0f} s ago{fails}"
 
 
 def retries(status: BusStatus, name: str) -> str:

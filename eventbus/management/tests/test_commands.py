@@ -32,6 +32,7 @@ DRY_RUNS: dict[str, list[str]] = {
     "import_archive": ["FILE"],
     "prune_archive": [],
     "rebuild_projection": ["parcel.fill_shelves"],
+    "reconcile": ["2025-03-01", "--into", "FILE"],
     "replay_dead_letters": ["--all"],
     "replay_events": ["--to", "parcel.track"],
     "verify_pipeline": ["--repair"],
