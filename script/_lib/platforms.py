@@ -24,7 +24,11 @@ from script._lib.local import LOCAL, ROOT, fail
 ROOTS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "order-pipeline/roots"
 MIRROR = "http://deb.debian.org/debian"
 #: What the product and its tests need of a system: see script/setup.
-PACKAGES = "rabbitmq-server postgresql python3-venv ca-certificates iproute2 nftables procps"
+PACKAGES = (
+    "rabbitmq-server postgresql python3-venv ca-certificates iproute2 nftables procps pgbouncer pgbackrest faketime"
+)
+#: Where a platform says what was installed there.
+INSTALLED = "etc/order-pipeline-packages"
 GIGABYTE = 2**30
 
 
@@ -59,7 +63,7 @@ class Platform:
         tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
         if tried.returncode:
             raise Unavailable(f"mount namespaces are not permitted here: {tried.stderr.strip()}")
-        if self.root.exists():
+        if self._is_complete():
             return
         if self.base:
             self.base.make()
@@ -70,8 +74,13 @@ class Platform:
             raise Unavailable(f"can't write to {ROOTS} ({error.strerror}): set XDG_CACHE_HOME.") from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self.root.exists():
+            if not self._is_complete():
                 self._make_aside()
+
+    def _is_complete(self) -> bool:
+        """Whether it is there, and has what the project needs by now."""
+        listed = self.root / INSTALLED
+        return listed.exists() and listed.read_text() == self.packages
 
     def _make_aside(self) -> None:
         """So that a half-made one is never used."""
@@ -83,9 +92,11 @@ class Platform:
             raise Unavailable(f"{self.name} is made from {MIRROR}, which can't be reached: {error}.") from None
         print(f"{self.name:<9} is made in {self.root}: a few minutes, once", file=sys.stderr, flush=True)
         new = replace(self, name=f"{self.name}.new")
-        shutil.rmtree(new.root, ignore_errors=True)
-        if self.base:
-            self._run("cp", "--archive", "--reflink=auto", str(self.base.root), str(new.root))
+        outdated = self.root.with_name(f"{self.name}.old")
+        for left_over in (new.root, outdated):
+            shutil.rmtree(left_over, ignore_errors=True)
+        if begun := next((root for root in (self.root, self.base and self.base.root) if root and root.exists()), None):
+            self._run("cp", "--archive", "--reflink=auto", str(begun), str(new.root))
         else:
             # In a namespace of its own too: what it mounts goes with it.
             bootstrap = [*_debootstrap(), "--variant=minbase", "--force-check-gpg", self.suite, str(new.root), MIRROR]
@@ -97,6 +108,9 @@ class Platform:
         off = r"printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d"
         self._run(*new.enter(), "sh", "-c", f"mount -o remount,bind,rw / && {off} && {install} && apt-get clean")
         self._check_version(new)
+        (new.root / INSTALLED).write_text(self.packages)
+        if self.root.exists():
+            self.root.rename(outdated)  # somebody may be at work there
         new.root.rename(self.root)
 
     def _run(self, *command: str) -> None:

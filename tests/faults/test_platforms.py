@@ -83,3 +83,18 @@ def test_without_the_mirror_it_says_so_and_makes_nothing(monkeypatch: pytest.Mon
     with pytest.raises(Unavailable, match="can't be reached"):
         PLATFORMS["debian13"].make()
     assert not PLATFORMS["debian13"].root.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_one_that_lacks_what_the_project_needs_by_now_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(platforms, "ROOTS", tmp_path)
+    monkeypatch.setattr(platforms, "MIRROR", "http://127.0.0.1:9/debian")
+    listed = PLATFORMS["debian13"].root / platforms.INSTALLED
+    listed.parent.mkdir(parents=True)
+    listed.write_text(PLATFORMS["debian13"].packages)
+    PLATFORMS["debian13"].make()
+    listed.write_text("postgresql")
+    with pytest.raises(Unavailable, match="can't be reached"):
+        PLATFORMS["debian13"].make()
