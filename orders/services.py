@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,9 @@ from orders.events import (
 )
 from orders.models import MOVES, SETTLED, Order, OrderItem, Status
 from shipping.events import ShipmentDispatched
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 log = structlog.get_logger(__name__)
 
@@ -150,15 +153,16 @@ def _give_up(orders: Sequence[Order], now: datetime) -> int:
 
 
 def take_back_order(event: OrderCreated) -> None:
-    """Store an order as its event has it, where the database has forgotten both. For `reconcile`: publishes nothing.
-
-    Raises UnknownChannel.
-    """
-    metadata = event.envelope.metadata
-    number = metadata.user_id or ""
+    """Store a forgotten order for the account that placed it. For `reconcile`. Raises UnknownChannel."""
+    number = event.envelope.metadata.user_id or ""
     channel = get_user_model().objects.filter(pk=int(number)).first() if number.isdecimal() else None
     if channel is None:
-        raise UnknownChannel(f"No account has the number {metadata.user_id}, which placed it.")
+        raise UnknownChannel(f"No account has the number {event.envelope.metadata.user_id}, which placed it.")
+    store_as_told(event, channel)
+
+
+def store_as_told(event: OrderCreated, channel: "User") -> None:
+    """Store an order as its event has it, where the database has only the event. Publishes nothing."""
     order = Order.objects.create(
         id=event.order_id,
         channel=channel,
@@ -167,7 +171,7 @@ def take_back_order(event: OrderCreated) -> None:
         shipping_address=event.shipping_address.model_dump(by_alias=True),
         total_amount=event.total_amount,
         currency=event.currency,
-        correlation_id=metadata.correlation_id,
+        correlation_id=event.envelope.metadata.correlation_id,
         created_at=event.created_at,
         updated_at=event.created_at,
     )

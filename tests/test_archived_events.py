@@ -21,7 +21,7 @@ from notifications.events import NotificationQueued
 from notifications.models import Mail
 from notifications.models import State as MailState
 from orders.events import OrderConfirmed, OrderCreated
-from orders.models import Order, OrderItem
+from orders.services import store_as_told
 from tests.support.event_fixtures import COMMAND, FOLDER, contracts, digest_of, file_of, is_ours, sums
 from tools.harness.mail import MailSink
 
@@ -117,29 +117,12 @@ def stock_up(history: list[Event]) -> None:
         receive_stock(product_id=product_id, product_name=product_id, quantity=1_000_000)
 
 
-def take_the_order(event: OrderCreated, channel: User) -> None:
-    order = Order.objects.create(
-        id=event.order_id,
-        channel=channel,
-        customer_id=event.customer_id,
-        customer_email=event.customer_email,
-        shipping_address=event.shipping_address.model_dump(by_alias=True),
-        total_amount=event.total_amount,
-        currency=event.currency,
-        correlation_id=event.envelope.metadata.correlation_id,
-        created_at=event.created_at,
-        updated_at=event.created_at,
-    )
-    lines = [OrderItem(order=order, line=line, **item.model_dump()) for line, item in enumerate(event.items, 1)]
-    OrderItem.objects.bulk_create(lines)
-
-
 def give_the_mail_its_id(event: NotificationQueued, channel: User) -> None:
     # Written a moment ago by the consumer of the order's event, under a new id.
     assert Mail.objects.filter(order_id=event.order_id, kind=event.kind).update(id=event.mail_id) == 1
 
 
 PREPARE: dict[str, Callable[[Any, User], None]] = {
-    OrderCreated.type: take_the_order,
+    OrderCreated.type: store_as_told,
     NotificationQueued.type: give_the_mail_its_id,
 }
