@@ -19,6 +19,9 @@ def new_id() -> UUID:
 MOST_AHEAD = timedelta(days=60)
 FROM_THE_START = UUID(int=0)
 
+#: An event commits at most so much later than it got its id: what reads by ids looks back so far.
+LATE_COMMIT = timedelta(minutes=2)
+
 
 def first_id_at(moment: datetime) -> UUID:
     """The smallest UUID whose time prefix is that moment, in milliseconds. Before 1970 there are none."""

@@ -21,6 +21,7 @@ from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES, Observation, Rule
 from eventbus.monitoring.status import bus_status_or_error
 from eventbus.relay.lag import outbox_lag
+from eventbus.restores.backups import backup_status
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,8 @@ RETURNING begun_at
 def observe() -> Observation:
     """Ask database and broker. Raises DatabaseError."""
     bus, error = bus_status_or_error()
-    return Observation(outbox_lag(count_to=COUNT_TO), bus, error, processes())
+    backups = backup_status() if bus is None else bus.backups
+    return Observation(outbox_lag(count_to=COUNT_TO), bus, error, processes(), backups)
 
 
 def is_due() -> bool:

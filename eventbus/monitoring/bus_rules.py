@@ -13,11 +13,10 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY
-from eventbus.ids import first_id_at, moment_of, seconds_since
+from eventbus.ids import LATE_COMMIT, first_id_at, moment_of, seconds_since
 from eventbus.monitoring.full_queues import full_queues
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus
-from eventbus.restores.backups import backup_status
 from eventbus.restores.timeline import is_reconciled
 from eventbus.retries.queries import by_consumer
 
@@ -41,8 +40,6 @@ SETTLED = """
 UPDATE subscription SET watermark = t.moment FROM unnest(%s::bigint[], %s::timestamptz[]) AS t(id, moment)
 WHERE subscription.id = t.id AND coalesce(watermark, since) < t.moment
 """
-#: Events that commit so much later than they got their id are not missed.
-LATE_COMMIT = timedelta(minutes=2)
 
 LATENCY = """
 SELECT consumer, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM processed_at)::float8
@@ -247,8 +244,7 @@ def events_of_no_month(seen: Observation) -> Mapping[str, float]:
     "nothing fails, set archive_timeout = 60: docs/backup-and-restore.md.",
 )
 def archive_lag(seen: Observation) -> Mapping[str, float]:
-    found = backup_status()
-    return {} if found is None else {"": found.archive_lag}
+    return {} if seen.backups is None else {"": seen.backups.archive_lag}
 
 
 @alarm_rule(
@@ -258,8 +254,9 @@ def archive_lag(seen: Observation) -> Mapping[str, float]:
     advice="Look at what makes the backups, and make one by hand: docs/backup-and-restore.md.",
 )
 def backup_age(seen: Observation) -> Mapping[str, float]:
-    found = backup_status()
-    return {} if found is None else {"": NEVER if found.backup_age is None else found.backup_age / 3600}
+    if seen.backups is None:
+        return {}
+    return {"": NEVER if seen.backups.backup_age is None else seen.backups.backup_age / 3600}
 
 
 @alarm_rule(

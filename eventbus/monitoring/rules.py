@@ -10,16 +10,19 @@ if TYPE_CHECKING:
     from eventbus.heartbeats.processes import ProcessStatus
     from eventbus.monitoring.status import BusStatus
     from eventbus.relay.lag import Lag
+    from eventbus.restores.backups import BackupStatus
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What an evaluation starts from. `bus` is None where the broker doesn't answer; `broker_error` then says why."""
+    """What an evaluation starts from. `bus` is None where the broker doesn't answer; `broker_error` then says why.
+    `backups` is None where PostgreSQL archives nothing."""
 
     lag: Lag
     bus: BusStatus | None
     broker_error: str = ""
     processes: Sequence[ProcessStatus] = ()
+    backups: BackupStatus | None = None
 
 
 #: The number per subject; what is left out counts as 0. None: it can't be measured now, and the states stay.

@@ -7,7 +7,7 @@ in their queues, so that the database may take its time, and whoever dies leaves
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +19,8 @@ from eventbus.contracts.event import Event
 from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS
 from eventbus.errors import InvalidEvent
-from eventbus.ids import first_id_at
+from eventbus.ids import LATE_COMMIT, first_id_at
 
-#: An event that commits so much later than it got its id may be forgotten as well.
-LATE_COMMIT = timedelta(minutes=2)
 BATCH = 500
 
 ARCHIVED = "SELECT id FROM event WHERE id = ANY(%s)"
