@@ -157,13 +157,12 @@ class RabbitMQ(Service):
 
 
 def every_version() -> list[RabbitMQ]:
-    """The private broker in each version that somebody may have started here, ours first."""
-    brokers = [RabbitMQ()]
+    """The private broker in each version that somebody may have started here."""
+    brokers = []
     for folder in ("rabbitmq", *(f"rabbitmq-{version}" for version in BY_RABBITMQ)):
-        if folder != brokers[0].home.name:
-            other = RabbitMQ()
-            other.home = LOCAL / folder
-            brokers.append(other)
+        broker = RabbitMQ()
+        broker.home = LOCAL / folder
+        brokers.append(broker)
     return brokers
 
 

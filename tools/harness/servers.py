@@ -15,6 +15,8 @@ from script._lib.service import has_ended
 from script._lib.waiting import wait_until
 
 POSTGRES, BROKER, MAIL = "postgres", "rabbitmq", "mail"
+#: Another fault may kill or pause a server while it starts: that is no failure to start.
+RESTART_TRIES = 3
 
 
 class Servers:
@@ -68,16 +70,15 @@ class Servers:
 
     def restart(self, name: str) -> None:
         """Start it, if it does not run, and wait until it answers. Raises RuntimeError if it does not."""
+        service = self.services[name]
         with self._restarting[name]:
-            for others_may_have_struck in (True, True, False):
+            for tries_left in reversed(range(RESTART_TRIES)):
                 try:
                     with _advice_as_error():
-                        service = self.services[name]
                         service.await_ready(service.pid() or service.spawn())
                     return
                 except RuntimeError:
-                    # Killed or paused while it started, by another fault: that is no failure to start.
-                    if not others_may_have_struck:
+                    if not tries_left:
                         raise
 
     def pause(self, name: str) -> bool:
