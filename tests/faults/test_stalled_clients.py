@@ -121,7 +121,7 @@ def stalled(web: Process, *stalls: Stall) -> Iterator[list[socket.socket]]:
         for client, stall in clients:
             if stall.reads_slowly:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(60)
+            client.settimeout(120)
             client.connect(address)
             client.sendall(stall.begin)
 

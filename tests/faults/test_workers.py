@@ -132,7 +132,7 @@ def test_orders_are_answered_past_frozen_pool_processes_which_are_replaced(
     product = receive(100)
     wishes = [shop.order(product) for _ in range(20)]
     shop.place_all(wishes)
-    statuses = effects.check(pipeline, shop, mail_sink, seconds=45)
+    statuses = effects.check(pipeline, shop, mail_sink, quiet=45)
     assert {statuses[wish.order_id] for wish in wishes if wish.order_id} == {"CONFIRMED"}
     replaced = {line["pid"] for line in worker.log_lines() if line["event"] == "worker.frozen_process"}
     assert replaced

@@ -24,6 +24,8 @@ from tools.harness.readiness import is_ready
 
 T = TypeVar("T")
 
+#: How long a drain may take at most, in seconds.
+DRAIN = 300
 SERVERS = ("DATABASE_URL", "BROKER_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL")
 SCHEMA = """
 CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int CHECK (sequence > 0), pid int,
@@ -186,9 +188,13 @@ class LiveBus(Laboratory):
         )
         return rows[0][0] if rows else None
 
-    def drain(self, seconds: float = 60) -> None:
-        """Wait until outbox and queues are empty: every event is handled, or a dead letter, at every consumer."""
-        assert effects.settle(self, seconds) is not None, f"unsettled after {seconds} s: {effects.unsettled(self)[:5]}"
+    def drain(self, quiet: float = 60) -> None:
+        """Wait until outbox and queues are empty: every event is handled, or a dead letter, at every consumer.
+
+        As long as something moves, however much there is and however slow the machine; `quiet`: for how many seconds
+        nothing may move.
+        """
+        assert effects.settle(self, DRAIN, quiet=quiet) is not None, f"unsettled: {effects.unsettled(self)[:5]}"
 
     def verify(self) -> None:
         """The product's own check over the whole database."""
@@ -207,7 +213,7 @@ class LiveBus(Laboratory):
 
         wait_until(ended_with_nothing_left, 120, f"{', '.join(workers)} to have nothing left")
 
-    def wait_for(self, condition: Callable[[], T | None], what: str, seconds: float = 30) -> T:
+    def wait_for(self, condition: Callable[[], T | None], what: str, seconds: float = 60) -> T:
         return wait_until(condition, seconds, what)
 
 

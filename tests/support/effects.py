@@ -16,12 +16,13 @@ WORKERS = (*PIPELINE[2:], "worker probe")
 COUNTING = Counting("^(probe|trouble)[.]", "SELECT consumer, event_id FROM effect", dead_letters_expected=True)
 
 
-def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0, seconds: float = 60) -> dict[UUID, str]:
+def check(bus: LiveBus, shop: Shop, sink: MailSink, *, in_doubt: int = 0, quiet: float = 60) -> dict[UUID, str]:
     """Assert that all which the shop was told came true, once; returns each order's status.
 
-    `in_doubt`: how many mails may be in the one state that nobody can know about. `seconds`: until all is done.
+    `in_doubt`: how many mails may be in the one state that nobody can know about. `quiet`: for how many
+    seconds nothing may move until all is done.
     """
-    bus.drain(seconds)
+    bus.drain(quiet)
     bus.verify()
     evidence = gather(bus, shop, sink.mails(), COUNTING)
     verdict = Checker(shop, evidence).check()
