@@ -14,6 +14,7 @@ from eventbus.broker.connection import connect, declaring_url
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.failpoints import failpoint
 from eventbus.heartbeats import beating
+from eventbus.pace import Pace
 from eventbus.recording.publish import WAKE_CHANNEL
 from eventbus.relay import claims, idle_lock, lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
@@ -35,6 +36,8 @@ from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+#: Seconds between the beginnings of two batches that are not full, at most.
+LONGEST_PAUSE = 0.1
 #: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0
 #: Seconds until a relay beside an idle one, which is woken for both, looks whether there is work for two, or the other
@@ -69,6 +72,7 @@ class Relay:
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
         self.full = BlockedKeys()
+        self.pace = Pace(LONGEST_PAUSE)
         self._declared = False
         self._looked_for_blocked = 0.0
         self._came_back_empty = False
@@ -83,10 +87,14 @@ class Relay:
         while not self.stopping.is_set():
             beating.turned("relay")
             try:
+                began = self.pace.begin()
                 published = self.publish_batch()
                 failures = 0
                 if published:
                     self._came_back_empty = False
+                    self.pace.end(began, published)
+                    if published < self.batch:
+                        self.stopping.wait(self.pace.left())
                 else:
                     self._wait_for_work()
             except INTERRUPTIONS as error:

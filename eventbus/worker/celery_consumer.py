@@ -123,7 +123,19 @@ class BusConsumer(StockConsumer):
 
     def _dispatch(self, lane: Lane) -> None:
         while (lane.alone or lane.waiting) and lane.running < lane.slots and self._may_dispatch(lane):
+            if pause := lane.pause():
+                self._dispatch_after(lane, pause)
+                return
             self._start(lane, lane.take())
+
+    def _dispatch_after(self, lane: Lane, seconds: float) -> None:
+        def dispatch() -> None:
+            lane.is_paused = False
+            self._dispatch(lane)
+
+        if not lane.is_paused:
+            lane.is_paused = True
+            self.timer.call_after(seconds, dispatch)
 
     def _may_dispatch(self, lane: Lane) -> bool:
         # During shutdown the rest stays unacknowledged: another worker gets it.
@@ -162,6 +174,7 @@ class BusConsumer(StockConsumer):
     def _start(self, lane: Lane, messages: list[Any], *, put_back: bool = False) -> None:
         def done() -> None:
             lane.running -= 1
+            lane.pace.end(began, len(messages))
             self._dispatch(lane)
 
         def ack(logger: Any, errors: Any) -> None:
@@ -185,6 +198,7 @@ class BusConsumer(StockConsumer):
             done()
 
         lane.running += 1
+        began = lane.pace.begin()
         run = Run(lane.consumer, messages, put_back=put_back)
         strategy = self.strategies[lane.consumer.name]
         strategy(run, None, ack, reject, self.on_task_message)

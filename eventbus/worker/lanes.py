@@ -11,6 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from eventbus.declaration import Consumer
+from eventbus.pace import Pace
 from eventbus.worker import circuit_breaker
 from eventbus.worker.circuit_breaker import PROBES, CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery
@@ -31,6 +32,9 @@ OWN_HEADERS = (
 #: Seconds until a delivery of which nothing could be noted runs again: at first, and after so many of that.
 KEEP, KEEP_LATER, LATER = 1.0, 10.0, 60.0
 
+
+#: Seconds between the beginnings of two runs that are not full, at most.
+LONGEST_PAUSE = 0.25
 
 #: Redelivered messages of a queue that are remembered: more than any worker has in its hands.
 MOST_REMEMBERED = 10_000
@@ -72,8 +76,11 @@ class Lane:
     alone: deque[Any] = field(default_factory=deque)
     kept: list[Any] = field(default_factory=list)
     running: int = 0
+    #: Whether its next run is put off.
+    is_paused: bool = False
     comings: Comings = field(default_factory=Comings)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    pace: Pace = field(default_factory=lambda: Pace(LONGEST_PAUSE))
     batch: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +101,13 @@ class Lane:
         if self.alone:
             return [self.alone.popleft()]
         return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
+
+    def pause(self) -> float:
+        """Seconds until the next run may begin, so that it takes more with it. Suspects and probes don't wait, nor does
+        a full batch."""
+        if self.alone or self.breaker.is_half_open or len(self.waiting) >= self.batch:
+            return 0.0
+        return self.pace.left()
 
     @property
     def has_only_failed(self) -> bool:

@@ -143,3 +143,23 @@ def test_a_relay_looks_again_at_once_only_where_an_event_may_come(
     Relay("amqp://")._wait_for_work()
 
     assert waits == [seconds]
+
+
+@pytest.mark.django_db
+def test_in_a_rush_a_relay_waits_between_batches_that_are_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Relay("amqp://nobody@127.0.0.1:9//", batch=10)
+    batches, waits = [3, 10, 4], list[float]()
+
+    def publish_batch() -> int:
+        waits.append(0)
+        if not batches:
+            relay.stop()
+            return 0
+        return batches.pop(0)
+
+    monkeypatch.setattr(relay, "publish_batch", publish_batch)
+    monkeypatch.setattr(relay, "_wait_for_work", lambda: None)
+    monkeypatch.setattr(relay.pace, "left", lambda: 0.05)
+    monkeypatch.setattr(relay.stopping, "wait", waits.append)
+    relay.run()
+    assert waits == [0, 0.05, 0, 0, 0.05, 0]

@@ -38,6 +38,31 @@ def test_a_lone_event_goes_alone() -> None:
     assert lane(waiting=1).take() == [0]
 
 
+def in_a_rush(rushed: Lane) -> Lane:
+    """One whose next run had better wait, so that it takes more with it."""
+    for _ in range(50):
+        rushed.pace.end(rushed.pace.begin() - 0.1, 100)
+    assert rushed.pace.left() > 0
+    return rushed
+
+
+def test_in_a_rush_the_next_run_waits_unless_it_is_full() -> None:
+    rushed = in_a_rush(lane(batch=8, waiting=7))
+    assert rushed.pause() > 0
+    rushed.add(message())
+    assert rushed.pause() == 0
+
+
+def test_in_a_rush_suspects_and_probes_go_at_once() -> None:
+    rushed = in_a_rush(lane(waiting=1))
+    rushed.breaker.probes = PROBES
+    assert rushed.pause() == 0
+    rushed.breaker.probes = 0
+    assert rushed.pause() > 0
+    rushed.add(message(redelivered=True))
+    assert rushed.pause() == 0
+
+
 def test_suspects_go_first_and_one_by_one() -> None:
     suspicious = lane(waiting=2)
     suspicious.alone.extend(["a", "b"])
