@@ -42,7 +42,9 @@ class Pace:
         self._recent = self._recent * exp((self._counted_at - now) / MEMORY) + events
         self._counted_at = now
 
-    def left(self) -> float:
-        """Seconds until the next one may begin; 0: it may."""
-        share = self._recent / MEMORY * self._cost
-        return max(0.0, self._began + min(self.longest, PATIENCE * share * self._cost) - monotonic())
+    def left(self, most: int) -> float:
+        """Seconds until the next one may begin; 0: it may. It takes `most` events at most, and does not wait for
+        longer than they need to come."""
+        rate = self._recent / MEMORY
+        pause = min(self.longest, PATIENCE * rate * self._cost * self._cost, most / rate if rate else 0.0)
+        return max(0.0, self._began + pause - monotonic())

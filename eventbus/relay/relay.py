@@ -94,7 +94,7 @@ class Relay:
                     self._came_back_empty = False
                     self.pace.end(began, published)
                     if published < self.batch:
-                        self.stopping.wait(self.pace.left())
+                        self.stopping.wait(self.pace.left(self.batch))
                 else:
                     self._wait_for_work()
             except INTERRUPTIONS as error:

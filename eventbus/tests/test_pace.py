@@ -3,7 +3,7 @@ import pytest
 from eventbus import pace
 from eventbus.pace import Pace
 
-LONGEST = 0.25
+LONGEST, MOST = 0.25, 100
 
 
 class Clock:
@@ -31,7 +31,7 @@ def work(kept: Pace, clock: Clock, *, rate: int, cost: float, seconds: float = 5
     while clock.now < end:
         clock.now = max(clock.now, due)
         free_at = clock.now
-        clock.now += kept.left()
+        clock.now += kept.left(MOST)
         longest = max(longest, clock.now - free_at)
         taken = max(1, int((clock.now - due) * rate) + 1)
         due += taken / rate
@@ -56,6 +56,14 @@ def test_the_busier_the_longer_up_to_a_limit(clock: Clock) -> None:
     sizes = [work(Pace(LONGEST), clock, rate=rate, cost=0.01)[0] for rate in (50, 100, 200, 400)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1] <= 400 * LONGEST + 1
+
+
+def test_nothing_waits_for_longer_than_a_full_run_needs_to_come(clock: Clock) -> None:
+    kept = Pace(LONGEST)
+    work(kept, clock, rate=5_000, cost=0.02)
+    taken, waited = work(kept, clock, rate=5_000, cost=0.02)
+    assert taken >= MOST
+    assert waited <= MOST / 5_000
 
 
 def test_once_the_rush_is_over_nothing_waits(clock: Clock) -> None:

@@ -107,7 +107,7 @@ class Lane:
         a full batch."""
         if self.alone or self.breaker.is_half_open or len(self.waiting) >= self.batch:
             return 0.0
-        return self.pace.left()
+        return self.pace.left(self.batch)
 
     @property
     def has_only_failed(self) -> bool:

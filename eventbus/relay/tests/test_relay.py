@@ -159,7 +159,7 @@ def test_in_a_rush_a_relay_waits_between_batches_that_are_not_full(monkeypatch: 
 
     monkeypatch.setattr(relay, "publish_batch", publish_batch)
     monkeypatch.setattr(relay, "_wait_for_work", lambda: None)
-    monkeypatch.setattr(relay.pace, "left", lambda: 0.05)
+    monkeypatch.setattr(relay.pace, "left", lambda most: 0.05)
     monkeypatch.setattr(relay.stopping, "wait", waits.append)
     relay.run()
     assert waits == [0, 0.05, 0, 0, 0.05, 0]

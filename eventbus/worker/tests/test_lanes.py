@@ -41,8 +41,8 @@ def test_a_lone_event_goes_alone() -> None:
 def in_a_rush(rushed: Lane) -> Lane:
     """One whose next run had better wait, so that it takes more with it."""
     for _ in range(50):
-        rushed.pace.end(rushed.pace.begin() - 0.1, 100)
-    assert rushed.pace.left() > 0
+        rushed.pace.end(rushed.pace.begin() - 10, 1)
+    assert rushed.pace.left(rushed.batch) > 0
     return rushed
 
 
