@@ -5,6 +5,7 @@ beside the run that asks: if one is not ready in time the run gives up, and the 
 connection. One that has carried a mail is kept for the next.
 """
 
+import select
 import smtplib
 import socket
 from dataclasses import dataclass, field
@@ -56,14 +57,15 @@ class Connection:
     address: tuple[Any, ...]
     server: smtplib.SMTP
     idle_since: float = field(default_factory=monotonic)
-    is_new: bool = True
+    #: Whether the server has nothing of the last mail, if there was one: then the next one may begin at once.
+    is_clear: bool = True
 
     def works(self) -> bool:
         """Whether it can take a mail, as far as its server says. It forgets what it has of the last one."""
         idle = monotonic() - self.idle_since
         if self.server.sock is None or idle > IDLE_SECONDS:
             return False
-        if self.is_new and idle < COURTESY_SECONDS:
+        if self.is_clear and idle < COURTESY_SECONDS and not self.has_news():
             return True
         try:
             self.server.sock.settimeout(COURTESY_SECONDS)
@@ -72,6 +74,11 @@ class Connection:
         except OSError:
             return False
         return code == 250
+
+    def has_news(self) -> bool:
+        """Whether the server closed it, or said something of itself. By TLS it may have said what means nothing."""
+        assert self.server.sock is not None
+        return bool(select.select([self.server.sock], [], [], 0)[0])
 
     def quit(self) -> None:
         """Take leave."""
@@ -102,12 +109,11 @@ class Connections:
         address = _address()
         while (connection := self._wait(address, patience)).address != address or not connection.works():
             connection.quit()
-        connection.is_new = False
         return connection
 
-    def give_back(self, connection: Connection) -> None:
-        """Keep one for the next mail. The server has nothing of this one any more, or all of it."""
-        connection.idle_since = monotonic()
+    def give_back(self, connection: Connection, *, is_clear: bool) -> None:
+        """Keep one for the next mail. `is_clear`: the server has taken the last one, and waits for another."""
+        connection.idle_since, connection.is_clear = monotonic(), is_clear
         with self._changed:
             self._idle.append(connection)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
-from eventbus import Event, PermanentFailure, database_time, failpoint, publish
+from eventbus import Event, PermanentFailure, database_time, failpoint, publish, publish_with
 from eventbus.archive import begun_before_restore
 from notifications import rendering, smtp
 from notifications.events import NotificationQueued, NotificationSent
@@ -39,6 +39,7 @@ FROM (
 ON CONFLICT (order_id, kind) DO NOTHING
 RETURNING id
 """
+NOTE_SENT = "sent AS (UPDATE notifications_mail SET state = 'SENT', sent_at = %s, error = '' WHERE id = %s)"
 
 
 class BeingSent(Exception):
@@ -162,9 +163,8 @@ def _hand_over(mail: Mail) -> None:
             raise BeingSent(f"Mail {mail.pk} was claimed by another process.")
         handover.end()
         failpoint("mail.after_send")
-        with transaction.atomic():
-            Mail.objects.filter(pk=mail.pk).update(state=State.SENT, sent_at=database_time(), error="")
-            publish(NotificationSent(mail_id=mail.pk, order_id=mail.order_id, kind=mail.kind))
+        sent = NotificationSent(mail_id=mail.pk, order_id=mail.order_id, kind=mail.kind)
+        publish_with(NOTE_SENT, [database_time(), mail.pk], sent)
 
 
 def _note_not_taken(mail: Mail, error: smtp.NotTaken) -> None:

@@ -5,7 +5,6 @@ has the mail. Only between the dot and that answer nobody can know.
 """
 
 import re
-import select
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -54,8 +53,8 @@ class Handover:
 
     def __init__(self, connection: Connection) -> None:
         self.connection, self.server = connection, connection.server
-        #: Whether the server has answered all that it was told, and has nothing of this mail or all of it.
-        self.is_over = False
+        #: Whether the server has answered all that it was told, and whether it has the mail.
+        self.is_over = self.is_taken = False
 
     def begin(self, recipient: str, content: bytes, deadline: float) -> None:
         """Send all but the dot. Raises NotTaken, and whatever a connection raises."""
@@ -95,11 +94,12 @@ class Handover:
             raise _refusal("the content", code, text)
         if not 200 <= code < 300:
             raise smtplib.SMTPDataError(code, text)
+        self.is_taken = True
 
     def close(self) -> None:
         """Keep the connection for the next mail. In the middle of this one cut it: there even QUIT would be content."""
         if self.is_over and self.server.sock is not None:
-            connections.give_back(self.connection)
+            connections.give_back(self.connection, is_clear=self.is_taken)
         else:
             self.server.close()
 
@@ -108,8 +108,7 @@ class Handover:
         there bytes may be waiting that mean nothing."""
         if self.server.sock is None:
             return True
-        waiting, _, _ = select.select([self.server.sock], [], [], 0)
-        return bool(waiting) and not isinstance(self.server.sock, ssl.SSLSocket)
+        return self.connection.has_news() and not isinstance(self.server.sock, ssl.SSLSocket)
 
 
 @contextmanager

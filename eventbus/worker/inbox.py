@@ -147,8 +147,7 @@ def _process_outside(consumer: Consumer, arrival: Arrival) -> int:
         return 0
     with handling(arrival.event.envelope, consumer.name):
         consumer.handler(arrival.event)
-    with transaction.atomic():
-        return len(_claim(consumer, [arrival]))
+    return len(_claim(consumer, [arrival]))
 
 
 def mark_dead(consumer: Consumer, event_id: UUID, attempts: int) -> None:

@@ -17,6 +17,8 @@ class Sink(Controller):
         super().__init__(self, hostname="127.0.0.1", port=0)
         self.mails: list[EmailMessage] = []
         self.asked = 0
+        #: How often it was told to forget what it has.
+        self.resets = 0
         self.on_mail = self.on_rcpt = self.on_content = "250 OK"
         #: Hang up instead of reading the content, or instead of answering it.
         self.drops_before_content = self.drops_before_answer = False
@@ -54,6 +56,10 @@ class Sink(Controller):
         if self.on_mail.startswith("250"):
             envelope.mail_from = address
         return self.on_mail
+
+    async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.resets += 1
+        return "250 OK"
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
         if self.on_rcpt.startswith("250"):

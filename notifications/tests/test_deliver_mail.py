@@ -162,7 +162,19 @@ def test_a_connection_carries_one_mail_after_the_other(sink: Sink) -> None:
     for _ in range(3):
         _, event = queued_mail()
         deliver(event, to=deliver_mail)
-    assert (len(sink.mails), len(sink.servers)) == (3, 1)
+    assert (len(sink.mails), len(sink.servers), sink.resets) == (3, 1, 0)
+
+
+def test_behind_a_mail_that_was_refused_the_server_is_told_to_forget_it(sink: Sink) -> None:
+    sink.on_rcpt = "450 Come back later"
+    _, refused = queued_mail()
+    with pytest.raises(RetryAfter):
+        deliver(refused, to=deliver_mail)
+    sink.on_rcpt = "250 OK"
+    mail, event = queued_mail()
+    deliver(event, to=deliver_mail)
+    assert state_of(mail) == State.SENT
+    assert (len(sink.mails), len(sink.servers), sink.resets) == (1, 1, 1)
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced(sink: Sink) -> None:
