@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 LIMIT = 500
 #: Seconds between two looks at the connection, and between two attempts to make one.
 PAUSE = 2.0
+#: Seconds for which Celery's events of tasks wait for others, to go as one message: Flower shows them as quickly as
+#: anybody can look.
+TOGETHER = 0.25
 #: Seconds for the last words.
 LAST_WORDS = 2.0
 
@@ -96,11 +99,20 @@ class Announcer(threading.Thread):
 
 
 class Dispatcher(EventDispatcher):  # type: ignore[misc]  # Celery has no types
-    """Celery's, but the announcer publishes."""
+    """Celery's, but the announcer publishes, and what tasks say goes together."""
 
-    def __init__(self, announcer: Announcer, **options: Any) -> None:
-        self.announcer = announcer
-        super().__init__(**options)
+    def __init__(self, announcer: Announcer, timer: Any, **options: Any) -> None:
+        self.announcer, self.timer, self._is_due = announcer, timer, False
+        super().__init__(buffer_group=["task"], on_send_buffered=self._flush_soon, **options)
+
+    def _flush_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self.timer.call_after(TOGETHER, self._flush)
+
+    def _flush(self) -> None:
+        self._is_due = False
+        self.flush()
 
     def _publish(self, event: Any, producer: Any, routing_key: str, **_: Any) -> None:
         properties = {"headers": self.headers, "serializer": self.serializer, "delivery_mode": self.delivery_mode}
@@ -115,13 +127,7 @@ class Events(events.Events):  # type: ignore[misc]
             c.announcer.start()
         previous = self._close(c)
         c.event_dispatcher = Dispatcher(
-            c.announcer,
-            app=c.app,
-            hostname=c.hostname,
-            enabled=self.send_events,
-            groups=self.groups,
-            buffer_group=["task"] if c.hub else None,
-            on_send_buffered=c.on_send_event_buffered if c.hub else None,
+            c.announcer, c.timer, app=c.app, hostname=c.hostname, enabled=self.send_events, groups=self.groups
         )
         if previous:
             # What runs on from before the connection was lost.
@@ -129,6 +135,8 @@ class Events(events.Events):  # type: ignore[misc]
                 request.eventer = c.event_dispatcher
 
     def shutdown(self, c: Any) -> None:
+        if c.event_dispatcher:
+            c.event_dispatcher.flush()
         super().shutdown(c)
         c.announcer.end()
 

@@ -3,13 +3,16 @@
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
 
 import kombu
 import pytest
 
 from eventbus.broker.connection import connect, declaring_url
 from eventbus.testing.waiting import wait_until
-from eventbus.worker.announcements import LIMIT, Announcement, Announcer
+from eventbus.worker.announcements import LIMIT, Announcement, Announcer, Dispatcher
+from eventbus.worker.celery_settings import celery_app
 
 EXCHANGE = kombu.Exchange("tests.announcements", type="fanout", durable=False, auto_delete=True)
 
@@ -54,3 +57,26 @@ def test_what_is_said_arrives_in_order_and_the_last_words_too() -> None:
                 return got == list(range(10))
 
             wait_until(arrived, 10, "the announcements")
+
+
+def test_what_tasks_say_within_a_moment_is_one_message_and_all_else_goes_at_once() -> None:
+    said: list[Announcement] = []
+    due: list[Any] = []
+    announcer: Any = SimpleNamespace(say=said.append)
+    timer = SimpleNamespace(call_after=lambda seconds, what: due.append(what))
+    dispatcher = Dispatcher(announcer, timer, app=celery_app(), hostname="worker@here")
+    for number in range(3):
+        dispatcher.send("task-received", uuid=str(number))
+        dispatcher.send("task-succeeded", uuid=str(number))
+    assert said == []
+    (flush,) = due
+    flush()
+    (together,) = said
+    assert together.routing_key == "task.multi"
+    assert [(each["type"], each["uuid"]) for each in together.body] == [
+        (kind, number) for number in "012" for kind in ("task-received", "task-succeeded")
+    ]
+    dispatcher.send("worker-heartbeat")
+    assert [each.routing_key for each in said] == ["task.multi", "worker.heartbeat"]
+    dispatcher.send("task-received", uuid="3")
+    assert len(due) == 2
