@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import TextIO
 
-from script._lib.local import LOCAL, LOGS, MAIL_PORT, MAILBOX, PYTHON, fail, is_external, write_env
+from script._lib.local import LOCAL, LOGS, MAIL_PORT, MAILBOX, PYTHON, ROOT, fail, is_external, write_env
 from script._lib.postgres import Postgres
 from script._lib.rabbitmq import RabbitMQ, every_version
 from script._lib.service import Service, greeting
@@ -28,7 +28,11 @@ class Mail(Service):
 
     def command(self) -> list[str]:
         listen = ["--nosetuid", "--smtputf8", "--listen", f"127.0.0.1:{MAIL_PORT}"]
-        return [str(PYTHON), "-m", "aiosmtpd", *listen, "--class", "aiosmtpd.handlers.Mailbox", str(MAILBOX)]
+        keep = ["--class", "script._lib.kept_mails.KeptMails", str(MAILBOX)]
+        return [str(PYTHON), "-m", "aiosmtpd", *listen, *keep]
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"PYTHONPATH": str(ROOT)}
 
     def answers(self) -> bool:
         return greeting(MAIL_PORT).startswith(b"220")
