@@ -3,13 +3,14 @@
 They are made when this is imported, which Celery does after Django is ready, and so after every consumer is declared.
 """
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from celery import Task, shared_task
 from celery.exceptions import Reject, Retry
-from celery.signals import task_failure, task_prerun
+from celery.signals import task_failure, task_prerun, worker_before_create_process
 from django.apps import apps
 from django.db import close_old_connections
 
@@ -57,6 +58,14 @@ def make_task(consumer: Consumer) -> Any:
 apps.check_models_ready()
 for declared in CONSUMERS.values():
     make_task(declared)
+
+
+@worker_before_create_process.connect
+def keep_memory_shared(**_: Any) -> None:
+    """What is loaded by now stays one with the pool process: the garbage collector would write to each object of it,
+    and each page that is written to becomes a copy."""
+    gc.collect()
+    gc.freeze()
 
 
 @task_prerun.connect
