@@ -21,6 +21,9 @@ LONGEST_DELAY = 86_400
 #: Seconds that a handler has to end in once its time limit is over.
 GRACE = 5
 
+#: Events that a run of outside effects takes at most: each takes its time, and what a worker holds waits for them.
+OUTSIDE_BATCH = 10
+
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 
 Start = Literal["now", "beginning"]
@@ -192,8 +195,8 @@ def consumer(
     transaction at most (1: never); `batched`: the handler takes the whole list and works set-wise;
     `ordered`: the events of an aggregate are handled in their order, whatever fails or comes twice (costs a few
     statements per batch and a row per aggregate);
-    `side_effects`: the handler reaches outside the database. It then runs alone and outside the bus's transaction,
-    must claim its work itself, and is left out of replays unless named;
+    `side_effects`: the handler reaches outside the database. It then runs outside the bus's transaction, for one event
+    of a run after the other, must claim its work itself, and is left out of replays unless named;
     `start`: "beginning" gives a new consumer a backfill: every event of the archive before it goes over to live ones;
     `tables`: the tables that hold nothing but what this handler makes of its events, so that they can be rebuilt.
     Several events: give `on` as a tuple, and annotate the handler with their union. Raises ValueError on a wrong or
@@ -223,7 +226,7 @@ def consumer(
             retry=retry or Retry(),
             concurrency=concurrency,
             time_limit=time_limit,
-            batch=1 if side_effects else batch,
+            batch=min(batch, OUTSIDE_BATCH) if side_effects else batch,
             batched=batched,
             ordered=ordered,
             side_effects=side_effects,

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from eventbus.contracts.event import Event
-from eventbus.declaration import CONSUMERS, LONGEST_DELAY, Retry, consumer, consumers_by_group
+from eventbus.declaration import CONSUMERS, LONGEST_DELAY, OUTSIDE_BATCH, Retry, consumer, consumers_by_group
 from eventbus.recording.models import Stream
 from eventbus.tests.samples import ParcelSent, ParcelTracked, ParcelWeighed, track
 
@@ -61,8 +61,9 @@ def test_a_consumer_is_bound_once_by_each_contract_it_listens_to() -> None:
     assert declared.routing_keys == ("parcel.sent.v1", "parcel.tracked.v1")
 
 
-def test_outside_effects_never_share_a_transaction() -> None:
-    assert consumer("parcel.call", on=[ParcelSent], side_effects=True, batch=50)(ignore).batch == 1
+def test_a_run_takes_few_outside_effects() -> None:
+    assert consumer("parcel.call", on=[ParcelSent], side_effects=True, batch=50)(ignore).batch == OUTSIDE_BATCH
+    assert consumer("parcel.ring", on=[ParcelSent], side_effects=True, batch=1)(ignore).batch == 1
 
 
 def test_workers_are_grouped_by_the_first_part_of_the_name() -> None:

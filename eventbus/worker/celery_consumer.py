@@ -5,7 +5,7 @@ acks, time limits, Flower and signals work as for any Celery task. What is waiti
 goes through as one run (group commit); with nothing waiting an event goes alone and at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -22,7 +22,8 @@ from eventbus.worker import announcements, goodbye
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.frozen_children import FrozenChildren
 from eventbus.worker.lanes import Comings, Lane, Run, failed_before, slots
-from eventbus.worker.processing import Failed, Settled, Unsettled
+from eventbus.worker.processing import Failed, Settled, Stopped, Unsettled, begins_within
+from eventbus.worker.turns import turns
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,8 @@ class BusRequest(StockRequest):
         error = exc_info.exception
         if isinstance(error, Retry | Reject):
             error = error.exc if isinstance(error, Retry) else error.reason
+        if isinstance(error, Stopped):
+            self._message.stopped = error
         if isinstance(error, Failed):
             self._message.failure = error
         if isinstance(error, Settled):
@@ -89,6 +92,7 @@ class BusConsumer(StockConsumer):
         self.breakers: dict[str, CircuitBreaker] = getattr(self, "breakers", {})
         self.comings: dict[str, Comings] = getattr(self, "comings", {})
         self.lanes = self._open_lanes()
+        turns.end_all()
         # Among the timers of this connection: Celery cancels them with it.
         self.timer.call_repeatedly(LOOK_FOR_LOST, self._look_for_lost_queues)
 
@@ -144,17 +148,16 @@ class BusConsumer(StockConsumer):
     def _is_current(self, lane: Lane) -> bool:
         return self.blueprint.state == bootsteps.RUN and self.lanes.get(lane.consumer.name) is lane
 
-    def _judge(self, lane: Lane, run: Run) -> None:
-        """Let the breaker know how a run ended. A fault of the event says nothing of what its handler needs."""
-        if run.failure is None:
+    def _judge(self, lane: Lane, messages: Sequence[Any], failure: Failed | None) -> None:
+        """Let the breaker know how these ended: well, or the only one failed. A fault of the event says nothing of what
+        its handler needs."""
+        if failure is None:
             if lane.breaker.is_half_open:
                 log.info("breaker.closed", consumer=lane.consumer.name)
-            lane.breaker.record(good=len(run.messages))
-            return
-        known = failed_before(run.messages[0])
-        if run.failure.may_be_outage and lane.breaker.record(bad=1, failed_before=known):
+            lane.breaker.record(good=len(messages))
+        elif failure.may_be_outage and lane.breaker.record(bad=1, failed_before=failed_before(messages[0])):
             pause = lane.breaker.pause
-            log.error("breaker.opened", consumer=lane.consumer.name, error=str(run.failure), probe_in_seconds=pause)
+            log.error("breaker.opened", consumer=lane.consumer.name, error=str(failure), probe_in_seconds=pause)
             self._pause(lane)
 
     def _pause(self, lane: Lane) -> None:
@@ -173,35 +176,77 @@ class BusConsumer(StockConsumer):
 
     def _start(self, lane: Lane, messages: list[Any], *, put_back: bool = False) -> None:
         def done() -> None:
+            turns.end(run)
             lane.running -= 1
             lane.pace.end(began, len(messages))
             self._dispatch(lane)
 
         def ack(logger: Any, errors: Any) -> None:
-            for message in messages:
-                message.ack_log_error(logger, errors)
-            lane.comings.forget(messages)
+            self._acknowledge(lane, messages)
             lane.grow()
-            self._judge(lane, run)
+            self._judge(lane, messages, run.failure)
             done()
 
         def reject(logger: Any, errors: Any, requeue: bool = False) -> None:
-            if len(messages) > 1:
+            if run.stopped is not None:
+                self._go_on_behind(lane, messages, run.stopped)
+            elif len(messages) > 1:
                 lane.split(messages)
             elif isinstance(run.failure, Unsettled):
-                self._judge(lane, run)
-                # Not to the broker: it would come back at once, and each time counts against it there.
-                self.timer.call_after(lane.keep(messages[0]), self._bring_back, (lane, messages[0]))
-            else:
+                self._keep(lane, messages[0], run.failure)
+            elif messages:
                 # Never dropped by us: the broker counts the deliveries and dead-letters at its limit.
                 messages[0].reject_log_error(logger, errors, requeue=True)
+            # Else its process was killed before it began with any, and all went to others.
             done()
 
         lane.running += 1
         began = lane.pace.begin()
         run = Run(lane.consumer, messages, put_back=put_back)
+        if lane.consumer.side_effects and len(messages) > 1 and not put_back:
+            self._lend_turns(lane, run)
         strategy = self.strategies[lane.consumer.name]
         strategy(run, None, ack, reject, self.on_task_message)
+
+    def _lend_turns(self, lane: Lane, run: Run) -> None:
+        seconds = begins_within(lane.consumer)
+        run.lend(turns.lend(run, len(run.messages)), seconds)
+        self.timer.call_after(seconds, self._hand_on, (lane, run))
+
+    def _hand_on(self, lane: Lane, run: Run) -> None:
+        """A run takes long: what it has not begun goes to whoever is free."""
+        if left := turns.take_back(run):
+            log.info("run.held_up", consumer=lane.consumer.name, events_handed_on=left)
+            handed_on = run.messages[-left:]
+            del run.messages[-left:]
+            lane.take_back(handed_on)
+            self._dispatch(lane)
+
+    def _acknowledge(self, lane: Lane, messages: Sequence[Any]) -> None:
+        for message in messages:
+            message.ack_log_error(log, self.connection_errors)
+        lane.comings.forget(messages)
+
+    def _go_on_behind(self, lane: Lane, messages: Sequence[Any], stopped: Stopped) -> None:
+        """A run of outside effects stopped before its end: each delivery goes its own way, and what was not begun waits
+        for the next run."""
+        done, rest = messages[: stopped.done], messages[stopped.done :]
+        if done:
+            self._acknowledge(lane, done)
+            self._judge(lane, done, None)
+        if stopped.failure is not None:
+            failed, *rest = rest
+            if isinstance(stopped.failure, Settled):
+                self._acknowledge(lane, [failed])
+                self._judge(lane, [failed], stopped.failure)
+            else:
+                self._keep(lane, failed, stopped.failure)
+        lane.take_back(rest)
+
+    def _keep(self, lane: Lane, message: Any, failure: Failed) -> None:
+        self._judge(lane, [message], failure)
+        # Not to the broker: it would come back at once, and each time counts against it there.
+        self.timer.call_after(lane.keep(message), self._bring_back, (lane, message))
 
     def _bring_back(self, lane: Lane, message: Any) -> None:
         # A lane of a connection that is lost, or of a worker that ends: the broker delivers it again.

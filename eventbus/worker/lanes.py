@@ -15,7 +15,7 @@ from eventbus.pace import Pace
 from eventbus.worker import circuit_breaker
 from eventbus.worker.circuit_breaker import PROBES, CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery
-from eventbus.worker.processing import Failed
+from eventbus.worker.processing import Failed, Stopped
 
 #: What of a delivery's headers travels on to the pool: ours and CloudEvents'; the rest is the broker's.
 OWN_HEADERS = (
@@ -100,12 +100,19 @@ class Lane:
             return [self._probe()]
         if self.alone:
             return [self.alone.popleft()]
-        return [self.waiting.popleft() for _ in range(min(len(self.waiting), self.batch))]
+        return [self.waiting.popleft() for _ in range(min(self._share(), self.batch))]
+
+    def _share(self) -> int:
+        """How much of what waits is one run's: all, but outside effects, which take their time, go side by side."""
+        if not self.consumer.side_effects:
+            return len(self.waiting)
+        free = self.slots - self.running
+        return -(-len(self.waiting) // free)
 
     def pause(self) -> float:
         """Seconds until the next run may begin, so that it takes more with it. Suspects and probes don't wait, nor does
-        a full batch."""
-        if self.alone or self.breaker.is_half_open or len(self.waiting) >= self.batch:
+        a full batch. Outside effects don't either: each takes its own time, whatever its company."""
+        if self.consumer.side_effects or self.alone or self.breaker.is_half_open or len(self.waiting) >= self.batch:
             return 0.0
         return self.pace.left(self.batch)
 
@@ -152,6 +159,10 @@ class Lane:
             self.alone.append(message)
         return True
 
+    def take_back(self, messages: Sequence[Any]) -> None:
+        """What a run did not begin with goes first in the next."""
+        self.waiting.extendleft(reversed(messages))
+
     def split(self, messages: Sequence[Any]) -> None:
         """A batch failed: its deliveries go one by one, and the next batch is smaller, in case it was too slow."""
         self.alone.extend(messages)
@@ -171,9 +182,11 @@ class Run:
     content_type = content_encoding = None
     body = None
 
-    def __init__(self, consumer: Consumer, messages: Sequence[Any], *, put_back: bool) -> None:
+    def __init__(self, consumer: Consumer, messages: list[Any], *, put_back: bool = False) -> None:
         self.messages = messages
+        #: What became of it, where it failed as one, and where it stopped before its end.
         self.failure: Failed | None = None
+        self.stopped: Stopped | None = None
         # Another program may have left the message id out; its messages differ by the delivery tag.
         event_ids = [str(m.properties.get("message_id") or f"delivery {m.delivery_tag}") for m in messages]
         task_id = str(uuid5(NAMESPACE_URL, f"{consumer.name} {' '.join(event_ids)}"))
@@ -185,7 +198,7 @@ class Run:
             "routing_key": consumer.name,
             "redelivered": bool(messages[0].delivery_info.get("redelivered")),
         }
-        self.payload = {
+        self.payload: dict[str, Any] = {
             "lang": "py",
             "task": consumer.name,
             "id": task_id,
@@ -197,6 +210,11 @@ class Run:
             # The soft limit is an exception in the handler, the hard one kills the process shortly after.
             "timelimit": (consumer.killed_after, consumer.time_limit),
         }
+
+    def lend(self, pipe: int | None, seconds: float) -> None:
+        """It takes its turns from this pipe, if there is one, and begins with its last event after so many seconds."""
+        self.payload["kwargs"] = {"pipe": pipe}
+        self.payload["timelimit"] = tuple(limit + seconds for limit in self.payload["timelimit"])
 
 
 def failed_before(message: Any) -> bool:
@@ -248,9 +266,10 @@ def may_share_sessions(consumers: Sequence[Consumer]) -> bool:
 
 
 def pool_size(consumers: Sequence[Consumer], limit: int) -> int:
-    """Pool processes for these consumers: one each, up to `limit` for one that works without batches, `limit` in all.
+    """Pool processes for these consumers: one each, up to `limit` for one without batches or with outside effects,
+    `limit` in all.
 
     Never more than they declare.
     """
-    needed = sum(min(consumer.concurrency, limit) if consumer.batch == 1 else 1 for consumer in consumers)
+    needed = sum(min(each.concurrency, limit) if each.batch == 1 or each.side_effects else 1 for each in consumers)
     return max(needed, min(sum(consumer.concurrency for consumer in consumers), limit))

@@ -17,6 +17,7 @@ from django.db import close_old_connections
 from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.worker import processing
 from eventbus.worker.delivery import Delivery
+from eventbus.worker.turns import turns
 
 log = structlog.get_logger(__name__)
 
@@ -35,17 +36,19 @@ def make_task(consumer: Consumer) -> Any:
     """The Celery task that runs a consumer's deliveries in a pool process."""
 
     @shared_task(name=consumer.name, base=ConsumerTask, time_limit=consumer.killed_after)
-    def run(deliveries: Sequence[Delivery], put_back: bool = False) -> dict[str, int]:
+    def run(deliveries: Sequence[Delivery], put_back: bool = False, pipe: int | None = None) -> dict[str, int]:
         try:
             if put_back:
                 processing.put_back(consumer, deliveries)
-            if len(deliveries) > 1:
-                new = processing.run_batch(consumer, deliveries)
-            else:
+            if len(deliveries) == 1:
                 new = processing.run_one(consumer, deliveries[0])
+            elif consumer.side_effects:
+                new = processing.run_outside(consumer, deliveries, pipe)
+            else:
+                new = processing.run_batch(consumer, deliveries)
         except processing.BatchFailed as error:
             raise Reject(str(error), requeue=True) from error
-        except processing.Unsettled as unsettled:
+        except (processing.Stopped, processing.Unsettled) as unsettled:
             raise Reject(unsettled, requeue=True) from unsettled
         except processing.Postponed as postponed:
             # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
@@ -58,6 +61,12 @@ def make_task(consumer: Consumer) -> Any:
 apps.check_models_ready()
 for declared in CONSUMERS.values():
     make_task(declared)
+
+
+@worker_before_create_process.connect
+def make_turns(sender: Any, **_: Any) -> None:
+    """Of the pool's processes each has one run at most."""
+    turns.open(sender._processes)
 
 
 @worker_before_create_process.connect

@@ -38,6 +38,22 @@ def test_a_lone_event_goes_alone() -> None:
     assert lane(waiting=1).take() == [0]
 
 
+def test_outside_effects_go_side_by_side() -> None:
+    outside = Lane(declare(side_effects=True, batch=8), slots=2)
+    outside.waiting.extend(range(21))
+    sizes = []
+    for outside.running in (0, 1, 0, 1):
+        sizes.append(len(outside.take()))
+    assert sizes == [8, 8, 3, 2]
+
+
+def test_what_a_run_did_not_begin_with_goes_first_in_the_next() -> None:
+    stopped = lane(batch=4, waiting=6)
+    first, *rest = stopped.take()
+    stopped.take_back(rest)
+    assert (first, stopped.take()) == (0, [1, 2, 3, 4])
+
+
 def in_a_rush(rushed: Lane) -> Lane:
     """One whose next run had better wait, so that it takes more with it."""
     for _ in range(50):
@@ -51,6 +67,13 @@ def test_in_a_rush_the_next_run_waits_unless_it_is_full() -> None:
     assert rushed.pause() > 0
     rushed.add(message())
     assert rushed.pause() == 0
+
+
+def test_outside_effects_wait_for_no_company() -> None:
+    outside = Lane(declare(side_effects=True, batch=8), slots=1)
+    in_a_rush(outside)
+    outside.add(message())
+    assert outside.pause() == 0
 
 
 def test_in_a_rush_suspects_and_probes_go_at_once() -> None:
@@ -182,6 +205,11 @@ def test_each_other_consumer_of_a_worker_keeps_a_process_free(
 def test_a_pool_has_a_process_per_consumer_at_least(concurrencies: list[int], limit: int, expected: int) -> None:
     consumers = [declare(f"parcel.c{n}", concurrency=each) for n, each in enumerate(concurrencies)]
     assert pool_size(consumers, limit) == expected
+
+
+def test_an_outside_effect_may_have_all_processes() -> None:
+    assert pool_size([declare(concurrency=20, side_effects=True)], 4) == 4
+    assert pool_size([declare("parcel.a", side_effects=True), declare("parcel.b")], 2) == 3
 
 
 @pytest.mark.parametrize(("redelivered", "counted"), [(True, 25), (False, 0)])

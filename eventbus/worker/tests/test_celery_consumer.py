@@ -1,0 +1,185 @@
+"""What becomes of the deliveries of a run that stopped before its end, or is held up."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import bootsteps
+
+from eventbus.tests.builders import declare
+from eventbus.worker.celery_consumer import BusConsumer
+from eventbus.worker.lanes import Lane, Run
+from eventbus.worker.processing import Failed, Postponed, Stopped, Unsettled
+from eventbus.worker.turns import turns
+
+
+class Message(SimpleNamespace):
+    """A message as kombu hands it over; it remembers what was done with it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name=name,
+            body=b"{}",
+            headers={},
+            properties={"message_id": name},
+            delivery_info={"redelivered": False},
+            is_acknowledged=False,
+            is_rejected=False,
+        )
+
+    def ack_log_error(self, *_: Any) -> None:
+        self.is_acknowledged = True
+
+    def reject_log_error(self, *_: Any, requeue: bool) -> None:
+        self.is_rejected = True
+
+
+@pytest.fixture
+def later() -> list[Callable[[], None]]:
+    """What the worker's timer is to do."""
+    return []
+
+
+@pytest.fixture
+def worker(later: list[Callable[[], None]]) -> Any:
+    """A worker's consumer without a broker and a pool."""
+    made = BusConsumer.__new__(BusConsumer)
+    made.connection_errors = ()
+    made.timer = SimpleNamespace(call_after=lambda seconds, what, args: later.append(lambda: what(*args)))
+    return made
+
+
+def go_on(worker: BusConsumer, failure: Failed | None) -> tuple[Lane, list[Message]]:
+    """A run of five did two, then this became of the third."""
+    lane = Lane(declare(side_effects=True, batch=5), slots=1)
+    lane.waiting.append(Message("later"))
+    messages = [Message(str(number)) for number in range(5)]
+    worker._go_on_behind(lane, messages, Stopped(2, failure))
+    return lane, messages
+
+
+def acknowledged(messages: list[Message]) -> list[str]:
+    return [each.name for each in messages if each.is_acknowledged]
+
+
+def waiting(lane: Lane) -> list[str]:
+    return [each.name for each in lane.waiting]
+
+
+def test_what_is_settled_is_acknowledged_and_the_rest_goes_on(worker: BusConsumer) -> None:
+    lane, messages = go_on(worker, Postponed("away", may_be_outage=True))
+    assert acknowledged(messages) == ["0", "1", "2"]
+    assert waiting(lane) == ["3", "4", "later"]
+    assert list(lane.breaker.outcomes) == [True, True, False]
+
+
+def test_what_is_not_noted_anywhere_is_kept(worker: BusConsumer, later: list[Callable[[], None]]) -> None:
+    lane, messages = go_on(worker, Unsettled("no database", may_be_outage=True))
+    assert acknowledged(messages) == ["0", "1"]
+    assert lane.kept == [messages[2]]
+    assert len(later) == 1
+    assert waiting(lane) == ["3", "4", "later"]
+
+
+def test_where_time_was_up_nothing_failed(worker: BusConsumer) -> None:
+    lane, messages = go_on(worker, None)
+    assert acknowledged(messages) == ["0", "1"]
+    assert waiting(lane) == ["2", "3", "4", "later"]
+    assert list(lane.breaker.outcomes) == [True, True]
+
+
+class Pool:
+    """Where runs go that a worker starts; the test does their work."""
+
+    def __init__(self, worker: Any, lane: Lane) -> None:
+        self.runs: list[Run] = []
+        self._ends: list[Callable[..., None]] = []
+        worker.blueprint = SimpleNamespace(state=bootsteps.RUN)
+        worker.lanes = {lane.consumer.name: lane}
+        worker.on_task_message = ()
+        worker.strategies = {lane.consumer.name: self.start}
+
+    def start(self, run: Run, _: None, ack: Any, reject: Any, callbacks: Any) -> None:
+        self.runs.append(run)
+        self._ends.append(lambda stopped: reject(None, ()) if stopped else ack(None, ()))
+
+    def begin(self, place: int) -> bool:
+        """Whether the process of this run may begin with its next event."""
+        return turns.take(self.runs[place].payload["kwargs"]["pipe"])
+
+    def end(self, place: int, stopped: Stopped | None = None) -> None:
+        self.runs[place].stopped = stopped
+        self._ends[place](stopped)
+
+    def die(self, place: int) -> None:
+        self._ends[place](True)
+
+    @property
+    def names(self) -> list[list[str]]:
+        return [[each.name for each in run.messages] for run in self.runs]
+
+
+@pytest.fixture
+def started(worker: BusConsumer) -> Iterator[tuple[Lane, list[Message], Pool]]:
+    """Six deliveries in two runs of outside effects."""
+    turns.open(3)
+    lane = Lane(declare(side_effects=True, batch=5), slots=2)
+    pool = Pool(worker, lane)
+    messages = [Message(str(number)) for number in range(6)]
+    lane.waiting.extend(messages)
+    worker._dispatch(lane)
+    assert pool.names == [["0", "1", "2"], ["3", "4", "5"]]
+    yield lane, messages, pool
+    turns.end_all()
+
+
+def test_what_a_run_that_is_held_up_has_not_begun_goes_to_whoever_is_free(
+    started: tuple[Lane, list[Message], Pool], later: list[Callable[[], None]]
+) -> None:
+    _, messages, pool = started
+    assert [pool.begin(0), pool.begin(1), pool.begin(1), pool.begin(1)] == [True] * 4
+    pool.end(1)
+    for when in later[:2]:
+        when()
+    assert pool.names == [["0"], ["3", "4", "5"], ["1", "2"]]
+    pool.end(2)
+    assert acknowledged(messages) == ["1", "2", "3", "4", "5"]
+    assert not pool.begin(0)
+    pool.end(0, Stopped(1, None))
+    assert acknowledged(messages) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_what_it_has_begun_with_may_fail_for_itself(
+    started: tuple[Lane, list[Message], Pool], later: list[Callable[[], None]]
+) -> None:
+    lane, messages, pool = started
+    assert [pool.begin(0), pool.begin(0)] == [True] * 2
+    later[0]()
+    assert waiting(lane) == ["2"]
+    pool.end(0, Stopped(1, Postponed("away", may_be_outage=True)))
+    assert acknowledged(messages) == ["0", "1"]
+    assert pool.names == [["0", "1"], ["3", "4", "5"], ["2"]]
+
+
+def test_a_process_that_dies_is_counted_against_the_one_event_that_it_had_begun(
+    started: tuple[Lane, list[Message], Pool], later: list[Callable[[], None]]
+) -> None:
+    _, messages, pool = started
+    assert pool.begin(0)
+    later[0]()
+    pool.die(0)
+    assert [each.name for each in messages if each.is_rejected] == ["0"]
+    assert pool.names[2] == ["1", "2"]
+
+
+def test_a_process_that_is_frozen_before_it_began_keeps_nothing(
+    started: tuple[Lane, list[Message], Pool], later: list[Callable[[], None]]
+) -> None:
+    lane, messages, pool = started
+    later[0]()
+    assert waiting(lane) == ["0", "1", "2"]
+    pool.die(0)
+    assert not any(each.is_rejected for each in messages)
+    assert pool.names == [[], ["3", "4", "5"], ["0", "1", "2"]]
+    assert lane.running == 2
