@@ -231,8 +231,9 @@ class BusConsumer(StockConsumer):
         """A run of outside effects stopped before its end: each delivery goes its own way, and what was not begun waits
         for the next run."""
         done, rest = messages[: stopped.done], messages[stopped.done :]
-        if done:
-            self._acknowledge(lane, done)
+        self._acknowledge(lane, done)
+        # A run of several is no probe: it began before the breaker opened, and so may all that went well in it.
+        if done and not lane.breaker.is_half_open:
             self._judge(lane, done, None)
         if stopped.failure is not None:
             failed, *rest = rest

@@ -9,6 +9,7 @@ from celery import bootsteps
 
 from eventbus.tests.builders import declare
 from eventbus.worker.celery_consumer import BusConsumer
+from eventbus.worker.circuit_breaker import PROBES, WINDOW
 from eventbus.worker.lanes import Lane, Run
 from eventbus.worker.processing import Failed, Postponed, Stopped, Unsettled
 from eventbus.worker.turns import turns
@@ -46,7 +47,7 @@ def worker(later: list[Callable[[], None]]) -> Any:
     """A worker's consumer without a broker and a pool."""
     made = BusConsumer.__new__(BusConsumer)
     made.connection_errors = ()
-    made.timer = SimpleNamespace(call_after=lambda seconds, what, args: later.append(lambda: what(*args)))
+    made.timer = SimpleNamespace(call_after=lambda seconds, what, args=(): later.append(lambda: what(*args)))
     return made
 
 
@@ -87,6 +88,14 @@ def test_where_time_was_up_nothing_failed(worker: BusConsumer) -> None:
     assert acknowledged(messages) == ["0", "1"]
     assert waiting(lane) == ["2", "3", "4", "later"]
     assert list(lane.breaker.outcomes) == [True, True]
+
+
+def test_what_went_well_before_the_rest_failed_closes_no_breaker(worker: BusConsumer) -> None:
+    """The probes do: this run began before the breaker opened."""
+    lane = Lane(declare(side_effects=True, batch=5), slots=2)
+    lane.breaker.is_open, lane.breaker.probes = True, PROBES
+    worker._go_on_behind(lane, [Message(str(number)) for number in range(5)], Stopped(2, None))
+    assert lane.breaker.is_half_open
 
 
 class Pool:
@@ -183,3 +192,26 @@ def test_a_process_that_is_frozen_before_it_began_keeps_nothing(
     assert not any(each.is_rejected for each in messages)
     assert pool.names == [[], ["3", "4", "5"], ["0", "1", "2"]]
     assert lane.running == 2
+
+
+def test_behind_an_open_breaker_a_run_puts_off_what_it_has_not_begun_and_a_probe_is_another_single_one(
+    started: tuple[Lane, list[Message], Pool], later: list[Callable[[], None]]
+) -> None:
+    lane, messages, pool = started
+    lane.breaker.outcomes.extend([False] * (WINDOW - 1))
+    later.clear()
+    assert pool.begin(0)
+    pool.end(0, Stopped(0, Postponed("away", may_be_outage=True)))
+    assert lane.breaker.is_open
+    assert acknowledged(messages) == ["0"]
+    pool.end(1, Stopped(0, None))
+    assert sorted(waiting(lane)) == ["1", "2", "3", "4", "5"]
+    assert len(pool.runs) == 2
+
+    (end_of_pause,) = later
+    end_of_pause()
+    ((probe,),) = pool.names[2:]
+    assert probe != "0"
+    pool.end(2)
+    assert not lane.breaker.is_open
+    assert [len(each) for each in pool.names[3:]] == [2, 2]
