@@ -21,8 +21,9 @@ LONGEST_DELAY = 86_400
 #: Seconds that a handler has to end in once its time limit is over.
 GRACE = 5
 
-#: Events that a run of outside effects takes at most: each takes its time, and what a worker holds waits for them.
-OUTSIDE_BATCH = 10
+#: Events that a run of outside effects takes at most, and seconds that they may take one after the other: what a
+#: worker holds waits for them.
+OUTSIDE_BATCH, OUTSIDE_SECONDS = 10, 300
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 
@@ -226,7 +227,7 @@ def consumer(
             retry=retry or Retry(),
             concurrency=concurrency,
             time_limit=time_limit,
-            batch=min(batch, OUTSIDE_BATCH) if side_effects else batch,
+            batch=min(batch, OUTSIDE_BATCH, max(1, OUTSIDE_SECONDS // time_limit)) if side_effects else batch,
             batched=batched,
             ordered=ordered,
             side_effects=side_effects,

@@ -58,7 +58,8 @@ def queues_push_back_and_drop_nothing(**_: Any) -> list[CheckMessage]:
 def longest_hold(consumer: Consumer) -> float:
     """Seconds for which a worker may keep a delivery: behind another run, in its own, while nothing can be noted of
     it, and as long again behind a circuit breaker that opens at the end of that."""
-    return 2 * (PUT_BACK_AFTER + LONGEST_PAUSE + KEEP_LATER) + 2 * consumer.killed_after
+    run = consumer.killed_after * (consumer.batch if consumer.side_effects else 1)
+    return 2 * (PUT_BACK_AFTER + LONGEST_PAUSE + KEEP_LATER) + 2 * run
 
 
 @register(BUS)

@@ -61,9 +61,13 @@ def test_a_consumer_is_bound_once_by_each_contract_it_listens_to() -> None:
     assert declared.routing_keys == ("parcel.sent.v1", "parcel.tracked.v1")
 
 
-def test_a_run_takes_few_outside_effects() -> None:
-    assert consumer("parcel.call", on=[ParcelSent], side_effects=True, batch=50)(ignore).batch == OUTSIDE_BATCH
-    assert consumer("parcel.ring", on=[ParcelSent], side_effects=True, batch=1)(ignore).batch == 1
+@pytest.mark.parametrize(
+    ("batch", "time_limit", "taken"), [(50, 10, OUTSIDE_BATCH), (1, 10, 1), (50, 60, 5), (50, 600, 1)]
+)
+def test_a_run_takes_few_outside_effects(batch: int, time_limit: int, taken: int) -> None:
+    """They go one after the other, and what a worker holds waits for them."""
+    declared = consumer("parcel.call", on=[ParcelSent], side_effects=True, batch=batch, time_limit=time_limit)(ignore)
+    assert declared.batch == taken
 
 
 def test_workers_are_grouped_by_the_first_part_of_the_name() -> None:

@@ -157,6 +157,13 @@ def test_without_the_management_api_nobody_knows(url: str, settings: Any) -> Non
     assert ids(policies_fit_the_declarations()) == ["I018"]
 
 
+@pytest.mark.parametrize("time_limit", [10, 30, 60, 300])
+def test_outside_effects_that_go_one_after_the_other_are_waited_for(time_limit: int, settings: Any) -> None:
+    declared = consumer("parcel.call", on=[ParcelSent], time_limit=time_limit, side_effects=True)(lambda event: None)
+    assert broker.longest_hold(declared) >= PUT_BACK_AFTER + 2 * declared.batch * declared.killed_after
+    assert broker.the_broker_waits_long_enough() == []
+
+
 def test_a_handler_that_may_take_longer_than_the_broker_waits() -> None:
     consumer("parcel.slow", on=[ParcelSent], time_limit=1_800)(lambda event: None)
     (found,) = broker.the_broker_waits_long_enough()
