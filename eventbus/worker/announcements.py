@@ -134,9 +134,12 @@ class Events(events.Events):  # type: ignore[misc]
             for request in tuple(reserved_requests):
                 request.eventer = c.event_dispatcher
 
-    def shutdown(self, c: Any) -> None:
+    def _close(self, c: Any) -> Any:
         if c.event_dispatcher:
             c.event_dispatcher.flush()
+        return super()._close(c)
+
+    def shutdown(self, c: Any) -> None:
         super().shutdown(c)
         c.announcer.end()
 

@@ -11,7 +11,7 @@ import pytest
 
 from eventbus.broker.connection import connect, declaring_url
 from eventbus.testing.waiting import wait_until
-from eventbus.worker.announcements import LIMIT, Announcement, Announcer, Dispatcher
+from eventbus.worker.announcements import LIMIT, Announcement, Announcer, Dispatcher, Events
 from eventbus.worker.celery_settings import celery_app
 
 EXCHANGE = kombu.Exchange("tests.announcements", type="fanout", durable=False, auto_delete=True)
@@ -80,3 +80,22 @@ def test_what_tasks_say_within_a_moment_is_one_message_and_all_else_goes_at_once
     assert [each.routing_key for each in said] == ["task.multi", "worker.heartbeat"]
     dispatcher.send("task-received", uuid="3")
     assert len(due) == 2
+
+
+def test_what_tasks_have_said_when_the_connection_is_lost_or_the_worker_ends_is_said_all_the_same() -> None:
+    said: list[Announcement] = []
+    worker = SimpleNamespace(
+        announcer=SimpleNamespace(say=said.append, is_alive=lambda: True, end=lambda: None),
+        timer=SimpleNamespace(call_after=lambda *_: None),
+        app=celery_app(),
+        hostname="worker@here",
+        connection_errors=(),
+        channel_errors=(),
+    )
+    step = Events(worker)
+    step.start(worker)
+    worker.event_dispatcher.send("task-received", uuid="1")
+    step.start(worker)
+    worker.event_dispatcher.send("task-received", uuid="2")
+    step.shutdown(worker)
+    assert [each["uuid"] for announcement in said for each in announcement.body] == ["1", "2"]
