@@ -1,4 +1,4 @@
-"""What becomes of the deliveries of a run that stopped before its end, or is held up."""
+"""When runs begin, and what becomes of the deliveries of one that stopped before its end, or is held up."""
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from celery import bootsteps
 
+from eventbus.pace import Pace
 from eventbus.tests.builders import declare
 from eventbus.worker.celery_consumer import BusConsumer
 from eventbus.worker.circuit_breaker import PROBES, WINDOW
-from eventbus.worker.lanes import Lane, Run
+from eventbus.worker.lanes import LONGEST_PAUSE, Lane, Run
 from eventbus.worker.processing import Failed, Postponed, Stopped, Unsettled
 from eventbus.worker.turns import turns
 
@@ -215,3 +216,32 @@ def test_behind_an_open_breaker_a_run_puts_off_what_it_has_not_begun_and_a_probe
     pool.end(2)
     assert not lane.breaker.is_open
     assert [len(each) for each in pool.names[3:]] == [2, 2]
+
+
+def test_in_a_rush_the_next_run_is_put_off_once_and_takes_what_came_meanwhile(
+    worker: BusConsumer, later: list[Callable[[], None]]
+) -> None:
+    lane = Lane(declare(batch=5), slots=1)
+    pool = Pool(worker, lane)
+    for _ in range(50):
+        lane.pace.end(lane.pace.begin() - 10, 1)
+    for name in "abc":
+        lane.add(Message(name))
+        worker._dispatch(lane)
+    assert pool.names == []
+    (go,) = later
+    lane.pace = Pace(LONGEST_PAUSE)
+    go()
+    assert pool.names == [["a", "b", "c"]]
+
+
+def test_what_was_put_off_stays_with_the_broker_where_the_worker_ends_meanwhile(
+    worker: BusConsumer, later: list[Callable[[], None]]
+) -> None:
+    lane = Lane(declare(batch=5), slots=1)
+    pool = Pool(worker, lane)
+    lane.add(Message("a"))
+    worker._dispatch_after(lane, 0.1)
+    worker.blueprint.state = bootsteps.CLOSE
+    later[0]()
+    assert pool.names == []
