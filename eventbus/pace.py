@@ -16,14 +16,14 @@ class Pace:
 
     A run costs much by itself and little for each event in it. So where events come so fast that a run for each would
     take all the time there is, the next one waits, and takes with it what comes meanwhile (group commit). From one
-    begin to the next it is `PATIENCE` runs long, times the share of the time that a run for each event would take: a
+    begin to the next it is `patience` runs long, times the share of the time that a run for each event would take: a
     machine that has too much to do makes runs longer, and so the pauses too; where there is little to do, the next
     event comes when its pause is over already.
     """
 
-    def __init__(self, longest: float) -> None:
+    def __init__(self, longest: float, patience: float = PATIENCE) -> None:
         """`longest`: seconds that lie between two begins at most."""
-        self.longest = longest
+        self.longest, self.patience = longest, patience
         self._began = -inf
         self._last = self._cost = self._recent = 0.0
         self._counted_at = monotonic()
@@ -46,5 +46,5 @@ class Pace:
         """Seconds until the next one may begin; 0: it may. It takes `most` events at most, and does not wait for
         longer than they need to come."""
         rate = self._recent / MEMORY
-        pause = min(self.longest, PATIENCE * rate * self._cost * self._cost, most / rate if rate else 0.0)
+        pause = min(self.longest, self.patience * rate * self._cost * self._cost, most / rate if rate else 0.0)
         return max(0.0, self._began + pause - monotonic())

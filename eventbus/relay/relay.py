@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 #: Seconds between the beginnings of two batches that are not full, at most.
 LONGEST_PAUSE = 0.1
+#: How long that pause is, as `eventbus.pace` reckons it. Several events come at once, from one transaction, and what
+#: follows from an order passes the relay several times.
+PATIENCE = 0.5
 #: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0
 #: Seconds until a relay beside an idle one, which is woken for both, looks whether there is work for two, or the other
@@ -72,7 +75,7 @@ class Relay:
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
         self.full = BlockedKeys()
-        self.pace = Pace(LONGEST_PAUSE)
+        self.pace = Pace(LONGEST_PAUSE, PATIENCE)
         self._declared = False
         self._looked_for_blocked = 0.0
         self._came_back_empty = False

@@ -2,6 +2,7 @@ import pytest
 
 from eventbus import pace
 from eventbus.pace import Pace
+from eventbus.relay.relay import LONGEST_PAUSE, PATIENCE
 
 LONGEST, MOST = 0.25, 100
 
@@ -44,6 +45,17 @@ def work(kept: Pace, clock: Clock, *, rate: int, cost: float, seconds: float = 5
 @pytest.mark.parametrize("rate", [1, 5, 20, 50])
 def test_where_there_is_little_to_do_nothing_waits(clock: Clock, rate: int) -> None:
     assert work(Pace(LONGEST), clock, rate=rate, cost=0.006) == (1, 0)
+
+
+@pytest.mark.parametrize("orders", [1, 5, 20])
+def test_where_there_is_little_to_do_nothing_waits_for_the_relay(clock: Clock, orders: int) -> None:
+    """Though it sees seven events of each order."""
+    relay = Pace(LONGEST_PAUSE, PATIENCE)
+    assert work(relay, clock, rate=7 * orders, cost=0.006)[1] == 0
+
+
+def test_in_a_rush_the_relay_waits(clock: Clock) -> None:
+    assert work(Pace(LONGEST_PAUSE, PATIENCE), clock, rate=7 * 100, cost=0.02)[0] > 50
 
 
 def test_where_runs_for_each_would_take_all_the_time_they_take_more_with_them(clock: Clock) -> None:
