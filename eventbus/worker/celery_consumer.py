@@ -34,6 +34,10 @@ LOOK_FOR_LOST = 2.0
 class BusRequest(StockRequest):
     """A request whose failure is acknowledged if it is settled, and otherwise comes again."""
 
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        super().on_accepted(pid, time_accepted)
+        self._message.is_taken_up()
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         error = exc_info.exception
         if isinstance(error, Retry | Reject):
@@ -194,10 +198,9 @@ class BusConsumer(StockConsumer):
                 lane.split(messages)
             elif isinstance(run.failure, Unsettled):
                 self._keep(lane, messages[0], run.failure)
-            elif messages:
+            else:
                 # Never dropped by us: the broker counts the deliveries and dead-letters at its limit.
                 messages[0].reject_log_error(logger, errors, requeue=True)
-            # Else its process was killed before it began with any, and all went to others.
             done()
 
         lane.running += 1
@@ -210,8 +213,8 @@ class BusConsumer(StockConsumer):
 
     def _lend_turns(self, lane: Lane, run: Run) -> None:
         seconds = begins_within(lane.consumer)
-        run.lend(turns.lend(run, len(run.messages)), seconds)
-        self.timer.call_after(seconds, self._hand_on, (lane, run))
+        pipe = turns.lend(run, len(run.messages) - 1)
+        run.lend(pipe, seconds, lambda: self.timer.call_after(seconds, self._hand_on, (lane, run)))
 
     def _hand_on(self, lane: Lane, run: Run) -> None:
         """A run takes long: what it has not begun goes to whoever is free."""

@@ -4,7 +4,7 @@ Nothing here knows a pool or a connection. `celery_consumer` fills the lanes and
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -187,6 +187,7 @@ class Run:
         #: What became of it, where it failed as one, and where it stopped before its end.
         self.failure: Failed | None = None
         self.stopped: Stopped | None = None
+        self._when_taken_up: Callable[[], Any] | None = None
         # Another program may have left the message id out; its messages differ by the delivery tag.
         event_ids = [str(m.properties.get("message_id") or f"delivery {m.delivery_tag}") for m in messages]
         task_id = str(uuid5(NAMESPACE_URL, f"{consumer.name} {' '.join(event_ids)}"))
@@ -211,10 +212,16 @@ class Run:
             "timelimit": (consumer.killed_after, consumer.time_limit),
         }
 
-    def lend(self, pipe: int | None, seconds: float) -> None:
-        """It takes its turns from this pipe, if there is one, and begins with its last event after so many seconds."""
+    def lend(self, pipe: int | None, seconds: float, when_taken_up: Callable[[], Any]) -> None:
+        """All but the first take their turns from this pipe, if there is one, and for so many seconds."""
         self.payload["kwargs"] = {"pipe": pipe}
         self.payload["timelimit"] = tuple(limit + seconds for limit in self.payload["timelimit"])
+        self._when_taken_up = when_taken_up
+
+    def is_taken_up(self) -> None:
+        """A pool process has it."""
+        if self._when_taken_up is not None:
+            self._when_taken_up()
 
 
 def failed_before(message: Any) -> bool:

@@ -135,7 +135,7 @@ def run_outside(consumer: Consumer, deliveries: Sequence[Delivery], pipe: int | 
     begins_until = monotonic() + begins_within(consumer)
     new = 0
     for done, delivery in enumerate(deliveries):
-        if (done and monotonic() > begins_until) or (pipe is not None and not turns.take(pipe)):
+        if done and (monotonic() > begins_until or (pipe is not None and not turns.take(pipe))):
             raise Stopped(done, None)
         try:
             new += run_one(consumer, delivery)

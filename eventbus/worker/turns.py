@@ -1,8 +1,8 @@
 """What a pool process may still begin with of a run of outside effects, which go one after the other.
 
-One that takes long holds up those behind it, and only the process knows where it is. So each of them is a turn, a byte
-in a pipe: the process takes one before it begins with the next, and after a while the worker takes back all that are
-left, for whoever is free. The kernel gives each byte to one of the two, whatever happens to either of them meanwhile.
+One that takes long holds up those behind it, and only the process knows where it is. So each but the first is a turn, a
+byte in a pipe: the process takes one before it begins with the next, and after a while the worker takes back all that
+are left, for whoever is free. The kernel gives each byte to one of the two, whatever happens to either meanwhile.
 """
 
 import os
@@ -22,17 +22,14 @@ class Turns:
             self._pipes.append(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
             self._owners.append(None)
 
-    def lend(self, owner: Any, events: int) -> int | None:
-        """Give a run a turn for each of its events; returns the number of its pipe.
-
-        None where all pipes are lent: then nothing can be taken back.
-        """
-        for number, lent_to in enumerate(self._owners):
+    def lend(self, owner: Any, number: int) -> int | None:
+        """Give a run so many turns; returns its pipe. None where all pipes are lent: then nothing can be taken back."""
+        for pipe, lent_to in enumerate(self._owners):
             if lent_to is None:
-                self._owners[number] = owner
-                self._left(number)
-                os.write(self._pipes[number][1], bytes(events))
-                return number
+                self._owners[pipe] = owner
+                self._left(pipe)
+                os.write(self._pipes[pipe][1], bytes(number))
+                return pipe
         return None
 
     def take(self, pipe: int) -> bool:
@@ -44,7 +41,7 @@ class Turns:
 
     def take_back(self, owner: Any) -> int:
         """How many of a run's last events were not begun; now they won't be. 0 for one that is over."""
-        return sum(self._left(number) for number, lent_to in enumerate(self._owners) if lent_to is owner)
+        return sum(self._left(pipe) for pipe, lent_to in enumerate(self._owners) if lent_to is owner)
 
     def end(self, owner: Any) -> None:
         """A run is over."""
@@ -55,9 +52,9 @@ class Turns:
         that one stops before its end, and what it lacks goes with another."""
         self._owners = [None] * len(self._pipes)
 
-    def _left(self, number: int) -> int:
+    def _left(self, pipe: int) -> int:
         try:
-            return len(os.read(self._pipes[number][0], 4096))
+            return len(os.read(self._pipes[pipe][0], 4096))
         except BlockingIOError:
             return 0
 

@@ -151,13 +151,11 @@ def test_a_run_of_outside_effects_begins_with_none_that_would_have_too_little_ti
 
 def test_a_run_of_outside_effects_begins_with_none_whose_turn_was_taken_back() -> None:
     turns.open(1)
-    pipe = turns.lend("run", 3)
-    try:
-        for _ in range(2):
-            assert turns.take(0)
-        called, stopped = outside("abc", pipe=pipe)
-    finally:
-        turns.end_all()
+    run = object()
+    pipe = turns.lend(run, 2)
+    turns.take_back(run)
+    called, stopped = outside("abc", pipe=pipe)
+    turns.end(run)
     assert called == ["a"]
     assert stopped is not None
     assert (stopped.done, stopped.failure) == (1, None)

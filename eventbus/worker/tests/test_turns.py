@@ -13,25 +13,25 @@ def turns() -> Turns:
     return made
 
 
-def test_a_run_has_a_turn_for_each_of_its_events(turns: Turns) -> None:
-    number = turns.lend("run", 2)
-    assert number is not None
-    assert [turns.take(number) for _ in range(3)] == [True, True, False]
+def test_a_run_has_the_turns_that_it_was_given(turns: Turns) -> None:
+    pipe = turns.lend("run", 2)
+    assert pipe is not None
+    assert [turns.take(pipe) for _ in range(3)] == [True, True, False]
 
 
 def test_what_was_not_begun_can_be_taken_back_once(turns: Turns) -> None:
-    number = turns.lend("run", 5)
-    assert number is not None
-    turns.take(number)
+    pipe = turns.lend("run", 5)
+    assert pipe is not None
+    turns.take(pipe)
     assert [turns.take_back("run"), turns.take_back("run")] == [4, 0]
-    assert not turns.take(number)
+    assert not turns.take(pipe)
 
 
 def test_a_turn_is_taken_by_a_process_that_was_made_later(turns: Turns) -> None:
-    number = turns.lend("run", 3)
-    assert number is not None
+    pipe = turns.lend("run", 3)
+    assert pipe is not None
     if (child := os.fork()) == 0:
-        os._exit(0 if turns.take(number) else 1)
+        os._exit(0 if turns.take(pipe) else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert turns.take_back("run") == 2
 
