@@ -15,12 +15,12 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Model
 
-from eventbus.backoff import backoff
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.db.sql import fetch
 from eventbus.errors import EventbusError
 from eventbus.heartbeats import beating
 from eventbus.ids import new_id
+from eventbus.waits.backoff import backoff
 
 log = structlog.get_logger(__name__)
 

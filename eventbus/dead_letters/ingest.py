@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from django.db import DatabaseError, DataError, InterfaceError, connection
 
-from eventbus.backoff import backoff
 from eventbus.broker.connection import BROKER_ERRORS, connect, declaring_url
 from eventbus.broker.topology import UPKEEP, dead_queue
 from eventbus.dead_letters.message import DeadMessage, read_message
@@ -18,6 +17,7 @@ from eventbus.declaration import CONSUMERS
 from eventbus.errors import Reason
 from eventbus.heartbeats import beating
 from eventbus.relay import lost_queues
+from eventbus.waits.backoff import backoff
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from eventbus.backoff import backoff
 from eventbus.broker.publisher import Outgoing
+from eventbus.waits.backoff import backoff
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,10 @@ import psycopg
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from eventbus.backoff import backoff
 from eventbus.broker.connection import connect, declaring_url
 from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
 from eventbus.failpoints import failpoint
 from eventbus.heartbeats import beating
-from eventbus.pace import Pace
 from eventbus.recording.publish import WAKE_CHANNEL
 from eventbus.relay import claims, idle_lock, lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
@@ -32,14 +30,16 @@ from eventbus.relay.full_queues import (
     to_queue,
 )
 from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
+from eventbus.waits.backoff import backoff
+from eventbus.waits.pace import Pace
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 #: Seconds between the beginnings of two batches that are not full, at most.
 LONGEST_PAUSE = 0.1
-#: How long that pause is, as `eventbus.pace` reckons it. Several events come at once, from one transaction, and what
-#: follows from an order passes the relay several times.
+#: How long that pause is, as `eventbus.waits.pace` reckons it. Several events come at once, from one transaction, and
+#: what follows from an order passes the relay several times.
 PATIENCE = 0.5
 #: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0

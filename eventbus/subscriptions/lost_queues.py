@@ -13,7 +13,6 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from kombu import Connection
 
-from eventbus.backoff import backoff
 from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect
 from eventbus.conf import bus_settings
@@ -24,6 +23,7 @@ from eventbus.ids import moment_of
 from eventbus.relay import lost_queues
 from eventbus.replays.runs import plan_replay, start_again, start_replay
 from eventbus.replays.selection import Selection
+from eventbus.waits.backoff import backoff
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from eventbus.declaration import Consumer
-from eventbus.pace import Pace
+from eventbus.waits.pace import Pace
 from eventbus.worker import circuit_breaker
 from eventbus.worker.circuit_breaker import PROBES, CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery

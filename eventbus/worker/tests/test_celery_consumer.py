@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from celery import bootsteps
 
-from eventbus.pace import Pace
 from eventbus.tests.builders import declare
+from eventbus.waits.pace import Pace
 from eventbus.worker.celery_consumer import BusConsumer
 from eventbus.worker.circuit_breaker import PROBES, WINDOW
 from eventbus.worker.lanes import LONGEST_PAUSE, Lane, Run

@@ -1,8 +1,8 @@
 import pytest
 
-from eventbus import pace
-from eventbus.pace import Pace
 from eventbus.relay.relay import LONGEST_PAUSE, PATIENCE
+from eventbus.waits import pace
+from eventbus.waits.pace import Pace
 
 LONGEST, MOST = 0.25, 100
 

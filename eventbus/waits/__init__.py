@@ -1,0 +1,1 @@
+"""How long a process waits: after failures in a row, and between two runs."""
