@@ -29,18 +29,16 @@ from eventbus.relay.full_queues import (
     refused_copies,
     to_queue,
 )
-from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
+from eventbus.retries.sending import RetrySender
 from eventbus.waits.backoff import backoff
 from eventbus.waits.pace import Pace
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-#: Seconds between the beginnings of two batches that are not full, at most.
-LONGEST_PAUSE = 0.1
-#: How long that pause is, as `eventbus.waits.pace` reckons it. Several events come at once, from one transaction, and
-#: what follows from an order passes the relay several times.
-PATIENCE = 0.5
+#: Of the pause between two batches that are not full (`eventbus.waits.pace`): seconds at most, and a patience for
+#: events that come several at once, of orders that pass the relay several times.
+LONGEST_PAUSE, PATIENCE = 0.1, 0.5
 #: Seconds after which an idle relay asks again even if nobody woke it.
 IDLE_WAIT = 1.0
 #: Seconds until a relay beside an idle one, which is woken for both, looks whether there is work for two, or the other
@@ -50,17 +48,8 @@ STAND_BY_WAIT = 1.0
 COMMIT_WAIT = 0.01
 #: Seconds without a confirm after which the connection is given up: a partition must not stop publishing for long.
 CONFIRM_TIMEOUT = 10.0
-#: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
-#: lost the network. Longer than it waits for confirms.
-CLAIM_TIMEOUT = 25
-#: Seconds after which PostgreSQL ends the session of a relay that asks nothing, and takes back the idle lock: a relay
-#: that is well asks every second.
-SILENCE_TIMEOUT = 30
-#: Seconds that PostgreSQL may take for any answer to a relay.
-ANSWER_WITHIN = 15
 INTERRUPTIONS: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, psycopg.Error, *SEND_ERRORS)
 
-WHAT_WAITS = f"SELECT EXISTS (SELECT FROM outbox WHERE blocked_key IS NULL), {SECONDS_TO_NEXT}"
 #: Seconds after which a relay looks for keys that were blocked when another one died.
 BLOCKED_LOOK = 15.0
 
@@ -278,7 +267,7 @@ class Relay:
                 return
             try:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
-                cursor.execute(WHAT_WAITS)
+                cursor.execute(idle_lock.WHAT_WAITS)
                 has_events, seconds_to_retry = cursor.fetchone() or (False, None)
                 left = min(IDLE_WAIT, self.retries.expect(seconds_to_retry))
                 if not has_events:

@@ -22,7 +22,8 @@ from eventbus.worker import announcements, goodbye
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.frozen_children import FrozenChildren
 from eventbus.worker.lanes import Comings, Lane, Run, failed_before, slots
-from eventbus.worker.processing import Failed, Settled, Stopped, Unsettled, begins_within
+from eventbus.worker.outside import Stopped, begins_within
+from eventbus.worker.processing import Failed, Settled, Unsettled
 from eventbus.worker.turns import turns
 
 log = structlog.get_logger(__name__)

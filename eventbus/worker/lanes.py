@@ -15,7 +15,8 @@ from eventbus.waits.pace import Pace
 from eventbus.worker import circuit_breaker
 from eventbus.worker.circuit_breaker import PROBES, CircuitBreaker
 from eventbus.worker.delivery import PASSED_ON, Delivery
-from eventbus.worker.processing import Failed, Stopped
+from eventbus.worker.outside import Stopped
+from eventbus.worker.processing import Failed
 
 #: What of a delivery's headers travels on to the pool: ours and CloudEvents'; the rest is the broker's.
 OWN_HEADERS = (

@@ -8,7 +8,7 @@ acknowledged.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, NoReturn
 
 import structlog
@@ -44,7 +44,6 @@ from eventbus.worker.failures import (
 from eventbus.worker.inbox import Arrival
 from eventbus.worker.ordering import BlockedByEarlier
 from eventbus.worker.telling import told
-from eventbus.worker.turns import turns
 
 log = structlog.get_logger(__name__)
 
@@ -52,9 +51,6 @@ log = structlog.get_logger(__name__)
 UNSETTLING: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, *SEND_ERRORS)
 MOMENTARY_RUNS = 3
 SEND_TRIES = 5
-#: The share of its time limit within which a run of outside effects begins with another event. The run has so much more
-#: time, so that each event has the whole of it.
-BEGINS_WITHIN = 0.05
 
 
 class BatchFailed(EventbusError):
@@ -91,20 +87,6 @@ class Unsettled(Failed):
     """Nothing is noted of it, for want of the database or of the broker: keep the delivery, and run it again."""
 
 
-class Stopped(EventbusError):
-    """A run of outside effects went no further: so many of its deliveries are done, and may be acknowledged.
-
-    `failure` is what became of the next one; None: it was not begun. What comes after it was not.
-    """
-
-    def __init__(self, done: int, failure: Failed | None) -> None:
-        super().__init__(done, failure)
-        self.done, self.failure = done, failure
-
-    def __str__(self) -> str:
-        return f"{self.done} done, then: {self.failure or 'the rest has to wait for the next run'}"
-
-
 def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
     """Handle several deliveries in one transaction; returns how many were new. Raises BatchFailed with nothing done."""
     try:
@@ -118,29 +100,6 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
             lock_waits.shorten()
         raise BatchFailed(cause) from None
     log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
-    return new
-
-
-def begins_within(consumer: Consumer) -> float:
-    """Seconds after which a run of outside effects begins with no other event, and what is left goes to others."""
-    return consumer.time_limit * BEGINS_WITHIN
-
-
-def run_outside(consumer: Consumer, deliveries: Sequence[Delivery], pipe: int | None) -> int:
-    """Handle deliveries whose effects are outside, one after the other and each for itself; returns how many were new.
-
-    Raises Stopped at the first that fails, when the next one would have too little time, or when its turn was taken
-    back from the `pipe`.
-    """
-    begins_until = monotonic() + begins_within(consumer)
-    new = 0
-    for done, delivery in enumerate(deliveries):
-        if done and (monotonic() > begins_until or (pipe is not None and not turns.take(pipe))):
-            raise Stopped(done, None)
-        try:
-            new += run_one(consumer, delivery)
-        except Failed as failure:
-            raise Stopped(done, failure) from failure
     return new
 
 

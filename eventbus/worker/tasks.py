@@ -15,7 +15,7 @@ from django.apps import apps
 from django.db import close_old_connections
 
 from eventbus.declaration import CONSUMERS, Consumer
-from eventbus.worker import processing
+from eventbus.worker import outside, processing
 from eventbus.worker.delivery import Delivery
 from eventbus.worker.turns import turns
 
@@ -43,12 +43,12 @@ def make_task(consumer: Consumer) -> Any:
             if len(deliveries) == 1:
                 new = processing.run_one(consumer, deliveries[0])
             elif consumer.side_effects:
-                new = processing.run_outside(consumer, deliveries, pipe)
+                new = outside.run_outside(consumer, deliveries, pipe)
             else:
                 new = processing.run_batch(consumer, deliveries)
         except processing.BatchFailed as error:
             raise Reject(str(error), requeue=True) from error
-        except (processing.Stopped, processing.Unsettled) as unsettled:
+        except (outside.Stopped, processing.Unsettled) as unsettled:
             raise Reject(unsettled, requeue=True) from unsettled
         except processing.Postponed as postponed:
             # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.

@@ -9,7 +9,16 @@ from eventbus.heartbeats import beating
 from eventbus.heartbeats.processes import RELAY
 from eventbus.management.ending import end_when_told
 from eventbus.monitoring.watcher import Watcher
-from eventbus.relay.relay import ANSWER_WITHIN, CLAIM_TIMEOUT, SILENCE_TIMEOUT, Relay
+from eventbus.relay.relay import Relay
+
+#: Seconds after which PostgreSQL takes back what a relay has claimed and does nothing about: it may be stopped, or have
+#: lost the network. Longer than it waits for confirms.
+CLAIM_TIMEOUT = 25
+#: Seconds after which PostgreSQL ends the session of a relay that asks nothing, and takes back the idle lock: a relay
+#: that is well asks every second.
+SILENCE_TIMEOUT = 30
+#: Seconds that PostgreSQL may take for any answer to a relay.
+ANSWER_WITHIN = 15
 
 
 class Command(BaseCommand):

@@ -12,7 +12,8 @@ from eventbus.waits.pace import Pace
 from eventbus.worker.celery_consumer import BusConsumer
 from eventbus.worker.circuit_breaker import PROBES, WINDOW
 from eventbus.worker.lanes import LONGEST_PAUSE, Lane, Run
-from eventbus.worker.processing import Failed, Postponed, Stopped, Unsettled
+from eventbus.worker.outside import Stopped
+from eventbus.worker.processing import Failed, Postponed, Unsettled
 from eventbus.worker.turns import turns
 
 

@@ -1,6 +1,5 @@
 """What a failure says about what its handler needs."""
 
-import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -16,9 +15,7 @@ from eventbus.testing.bus import on_the_wire
 from eventbus.tests.samples import ParcelSent
 from eventbus.worker import processing
 from eventbus.worker.delivery import Delivery
-from eventbus.worker.models import ProcessedEvent
-from eventbus.worker.processing import Failed, Postponed, Settled, Stopped, Unsettled, run_one, run_outside
-from eventbus.worker.turns import turns
+from eventbus.worker.processing import Failed, Postponed, Settled, Unsettled, run_one
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,64 +100,3 @@ def test_a_dead_letter_that_its_queue_refuses_comes_again_in_a_second(monkeypatc
     assert isinstance(failed(PermanentFailure("never")), Postponed)
     (row,) = WaitingRetry.objects.all()
     assert row.attempt == 1
-
-
-def outside(parcels: str, *, pipe: int | None = None) -> tuple[list[str], Stopped | None]:
-    """Run these as one run of outside effects, x is one that fails; returns which were called, and where it stopped."""
-    called: list[str] = []
-
-    def call(event: ParcelSent) -> None:
-        called.append(event.parcel_id)
-        if event.parcel_id == "x":
-            raise ConnectionError("away")
-
-    declared = consumer("parcel.calling", on=[ParcelSent], side_effects=True)(call)
-    deliveries = [Delivery(on_the_wire(ParcelSent(parcel_id=each))) for each in parcels]
-    try:
-        assert run_outside(declared, deliveries, pipe) == len(parcels)
-    except Stopped as stopped:
-        return called, stopped
-    finally:
-        del CONSUMERS[declared.name]
-    return called, None
-
-
-def test_a_run_of_outside_effects_handles_one_after_the_other() -> None:
-    assert outside("abc") == (["a", "b", "c"], None)
-
-
-def test_a_run_of_outside_effects_stops_at_the_first_that_fails_and_keeps_what_is_done() -> None:
-    called, stopped = outside("abxcd")
-    assert called == ["a", "b", "x"]
-    assert stopped is not None
-    assert stopped.done == 2
-    assert isinstance(stopped.failure, Postponed)
-    assert ProcessedEvent.objects.filter(consumer="parcel.calling", outcome="done").count() == 2
-    assert WaitingRetry.objects.count() == 1
-
-
-def test_a_run_of_outside_effects_begins_with_none_that_would_have_too_little_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(processing, "BEGINS_WITHIN", 0)
-    called, stopped = outside("abc")
-    assert called == ["a"]
-    assert stopped is not None
-    assert (stopped.done, stopped.failure) == (1, None)
-
-
-def test_a_run_of_outside_effects_begins_with_none_whose_turn_was_taken_back() -> None:
-    turns.open(1)
-    run = object()
-    pipe = turns.lend(run, 2)
-    turns.take_back(run)
-    called, stopped = outside("abc", pipe=pipe)
-    turns.end(run)
-    assert called == ["a"]
-    assert stopped is not None
-    assert (stopped.done, stopped.failure) == (1, None)
-
-
-def test_where_a_run_stopped_survives_the_way_out_of_the_pool() -> None:
-    sent = pickle.loads(pickle.dumps(Stopped(3, Postponed("away", may_be_outage=True))))
-    assert (sent.done, str(sent.failure), sent.failure.may_be_outage) == (3, "away", True)
