@@ -9,6 +9,8 @@ PATIENCE = 4
 MEMORY = 1.0
 #: How much of what a run cost is taken over from the latest.
 WEIGHT = 0.25
+#: Seconds for each of a run's events, above which it is the events that take long: company saves them nothing.
+SLOW = 0.05
 
 
 class Pace:
@@ -25,7 +27,7 @@ class Pace:
         """`longest`: seconds that lie between two begins at most."""
         self.longest, self.patience = longest, patience
         self._began = -inf
-        self._last = self._cost = self._recent = 0.0
+        self._last = self._cost = self._each = self._recent = 0.0
         self._counted_at = monotonic()
 
     def begin(self) -> float:
@@ -39,12 +41,15 @@ class Pace:
         # One that is longer than its neighbours says nothing: the first one opens connections.
         latest, self._last = min(now - began, self._last), now - began
         self._cost += WEIGHT * (latest - self._cost)
+        self._each += WEIGHT * (latest / max(1, events) - self._each)
         self._recent = self._recent * exp((self._counted_at - now) / MEMORY) + events
         self._counted_at = now
 
     def left(self, most: int) -> float:
         """Seconds until the next one may begin; 0: it may. It takes `most` events at most, and does not wait for
         longer than they need to come."""
+        if self._each > SLOW:
+            return 0.0
         rate = self._recent / MEMORY
         pause = min(self.longest, self.patience * rate * self._cost * self._cost, most / rate if rate else 0.0)
         return max(0.0, self._began + pause - monotonic())

@@ -24,9 +24,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return stopped
 
 
-def work(kept: Pace, clock: Clock, *, rate: int, cost: float, seconds: float = 5) -> tuple[int, float]:
-    """Events come at a steady rate, and a run that costs so many seconds takes all that came; returns how many the
-    last run took, and what is the longest that an event waited while no run was at work."""
+def work(
+    kept: Pace, clock: Clock, *, rate: int, cost: float = 0, each: float = 0, seconds: float = 5
+) -> tuple[int, float]:
+    """Events come at a steady rate, and a run that costs so many seconds, and so many for each event, takes all that
+    came; returns how many the last run took, and what is the longest that an event waited while no run was at work."""
     taken, longest, end = 0, 0.0, clock.now + seconds
     due = clock.now
     while clock.now < end:
@@ -37,7 +39,7 @@ def work(kept: Pace, clock: Clock, *, rate: int, cost: float, seconds: float = 5
         taken = max(1, int((clock.now - due) * rate) + 1)
         due += taken / rate
         began = kept.begin()
-        clock.now += cost
+        clock.now += cost + taken * each
         kept.end(began, taken)
     return taken, longest
 
@@ -56,6 +58,13 @@ def test_where_there_is_little_to_do_nothing_waits_for_the_relay(clock: Clock, o
 
 def test_in_a_rush_the_relay_waits(clock: Clock) -> None:
     assert work(Pace(LONGEST_PAUSE, PATIENCE), clock, rate=7 * 100, cost=0.02)[0] > 50
+
+
+def test_events_that_take_long_by_themselves_wait_for_no_company(clock: Clock) -> None:
+    """It would save them nothing, and in a run of several they go one after the other."""
+    slow = Pace(LONGEST)
+    work(slow, clock, rate=4, each=0.2)
+    assert work(slow, clock, rate=4, each=0.2)[1] == 0
 
 
 def test_where_runs_for_each_would_take_all_the_time_they_take_more_with_them(clock: Clock) -> None:

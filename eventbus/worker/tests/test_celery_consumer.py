@@ -226,7 +226,7 @@ def test_in_a_rush_the_next_run_is_put_off_once_and_takes_what_came_meanwhile(
     lane = Lane(declare(batch=5), slots=1)
     pool = Pool(worker, lane)
     for _ in range(50):
-        lane.pace.end(lane.pace.begin() - 10, 1)
+        lane.pace.end(lane.pace.begin() - 0.04, 1)
     for name in "abc":
         lane.add(Message(name))
         worker._dispatch(lane)

@@ -57,7 +57,7 @@ def test_what_a_run_did_not_begin_with_goes_first_in_the_next() -> None:
 def in_a_rush(rushed: Lane) -> Lane:
     """One whose next run had better wait, so that it takes more with it."""
     for _ in range(50):
-        rushed.pace.end(rushed.pace.begin() - 10, 1)
+        rushed.pace.end(rushed.pace.begin() - 0.04, 1)
     assert rushed.pace.left(rushed.batch) > 0
     return rushed
 
