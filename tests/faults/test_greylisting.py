@@ -1,7 +1,9 @@
-"""What a mail server says of one recipient holds up nobody else's mail."""
+"""What a mail server says of one recipient, or does not say, holds up nobody else's mail."""
 
+from asyncio import CancelledError, sleep
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ pytestmark = [pytest.mark.live, pytest.mark.faults, pytest.mark.timeout(240)]
 
 #: More than the breaker judges by.
 ORDERS = 25
+#: As many mails as even a slow machine sends while a client waits for an answer: eight seconds.
+FEW = 12
 
 
 class Greylisting(MailSink):
@@ -38,16 +42,49 @@ class Greylisting(MailSink):
         return "250 OK"
 
 
+class Silent(MailSink):
+    """Says nothing of one recipient, for as long as the client waits."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.silent_of = ""
+        self.was_asked = self.was_given_up = False
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
+        if address == self.silent_of:
+            self.was_asked = True
+            try:
+                await sleep(600)
+            except CancelledError:
+                self.was_given_up = True
+                raise
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+
+@contextmanager
+def all_mail_to(sink: MailSink, bus: LiveBus) -> Iterator[None]:
+    sink.start()
+    bus.ensure(*PIPELINE)
+    bus.restart("worker notifications", EMAIL_URL=f"smtp://127.0.0.1:{sink.port}")
+    yield
+    # The next test gets one that sends to the sink of all tests.
+    bus.kill9("worker notifications")
+    sink.stop()
+
+
 @pytest.fixture
 def greylisting(live_bus: LiveBus) -> Iterator[Greylisting]:
     sink = Greylisting(free_port())
-    sink.start()
-    live_bus.ensure(*PIPELINE)
-    live_bus.restart("worker notifications", EMAIL_URL=f"smtp://127.0.0.1:{sink.port}")
-    yield sink
-    # The next test gets one that sends to the sink of all tests.
-    live_bus.kill9("worker notifications")
-    sink.stop()
+    with all_mail_to(sink, live_bus):
+        yield sink
+
+
+@pytest.fixture
+def silent(live_bus: LiveBus) -> Iterator[Silent]:
+    sink = Silent(free_port())
+    with all_mail_to(sink, live_bus):
+        yield sink
 
 
 def test_greylisted_mails_come_later_and_all_others_at_once(
@@ -66,3 +103,21 @@ def test_greylisted_mails_come_later_and_all_others_at_once(
     effects.check(live_bus, shop, greylisting, quiet=100)
     assert "breaker.opened" not in live_bus["worker notifications"].says()
     assert len(greylisting.mails()) == ORDERS + 1
+
+
+def test_while_a_server_thinks_about_one_recipient_all_others_get_their_mail(
+    live_bus: LiveBus, shop: Shop, silent: Silent
+) -> None:
+    """Also those whose mail stands behind that one in the same run."""
+    product = receive(100)
+    orders = [shop.order(product, quantity=1) for _ in range(FEW)]
+    # What comes together, so that runs have several mails.
+    live_bus.kill9("relay")
+    shop.place_all(orders)
+    silent.silent_of = orders[FEW // 2].email
+    live_bus.start("relay")
+
+    live_bus.wait_for(lambda: silent.was_asked and len(silent.mails()) == FEW - 1, "all mails but one")
+    assert not silent.was_given_up
+    silent.silent_of = ""
+    effects.check(live_bus, shop, silent, quiet=100)
