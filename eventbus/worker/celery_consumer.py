@@ -223,7 +223,7 @@ class BusConsumer(StockConsumer):
             log.info("run.held_up", consumer=lane.consumer.name, events_handed_on=left)
             handed_on = run.messages[-left:]
             del run.messages[-left:]
-            lane.take_back(handed_on)
+            lane.take_back(handed_on, done=len(run.messages))
             self._dispatch(lane)
 
     def _acknowledge(self, lane: Lane, messages: Sequence[Any]) -> None:
@@ -246,7 +246,7 @@ class BusConsumer(StockConsumer):
                 self._judge(lane, [failed], stopped.failure)
             else:
                 self._keep(lane, failed, stopped.failure)
-        lane.take_back(rest)
+        lane.take_back(rest, done=stopped.done + (stopped.failure is not None))
 
     def _keep(self, lane: Lane, message: Any, failure: Failed) -> None:
         self._judge(lane, [message], failure)

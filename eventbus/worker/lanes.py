@@ -160,9 +160,11 @@ class Lane:
             self.alone.append(message)
         return True
 
-    def take_back(self, messages: Sequence[Any]) -> None:
-        """What a run did not begin with goes first in the next."""
+    def take_back(self, messages: Sequence[Any], *, done: int) -> None:
+        """What a run did not begin with goes first in the next, which is no larger than what this one has done."""
         self.waiting.extendleft(reversed(messages))
+        if messages:
+            self.batch = max(1, min(self.batch, done))
 
     def split(self, messages: Sequence[Any]) -> None:
         """A batch failed: its deliveries go one by one, and the next batch is smaller, in case it was too slow."""

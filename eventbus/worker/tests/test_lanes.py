@@ -49,9 +49,22 @@ def test_outside_effects_go_side_by_side() -> None:
 
 def test_what_a_run_did_not_begin_with_goes_first_in_the_next() -> None:
     stopped = lane(batch=4, waiting=6)
-    first, *rest = stopped.take()
-    stopped.take_back(rest)
-    assert (first, stopped.take()) == (0, [1, 2, 3, 4])
+    first, second, *rest = stopped.take()
+    stopped.take_back(rest, done=2)
+    assert (first, second) == (0, 1)
+    assert stopped.take() == [2, 3]
+    stopped.grow()
+    assert stopped.take() == [4, 5]
+
+
+def test_after_a_run_that_was_held_up_the_next_ones_are_as_large_as_it_came_far_and_grow_again() -> None:
+    slow = lane(batch=8, waiting=30)
+    slow.take_back(slow.take()[1:], done=1)
+    sizes = []
+    for _ in range(4):
+        sizes.append(len(slow.take()))
+        slow.grow()
+    assert sizes == [1, 2, 4, 8]
 
 
 def in_a_rush(rushed: Lane) -> Lane:
