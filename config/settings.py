@@ -59,6 +59,10 @@ if direct := env.str("DATABASE_DIRECT_URL", default=""):
     # Then the other one leads through a transaction pooler, where web and workers can do without what a session keeps.
     EVENTBUS_POOLED_DATABASE = read_database_url("DATABASE_URL", env.str("DATABASE_URL"), without_session(DATABASE))
     DATABASES = {"default": read_database_url("DATABASE_DIRECT_URL", direct, DATABASE)}
+EVENTBUS_OWNER_DATABASE = None
+if owner := env.str("OWNER_DATABASE_URL", default=""):
+    # Then the other one may not make or drop a table.
+    EVENTBUS_OWNER_DATABASE = read_database_url("OWNER_DATABASE_URL", owner, DATABASE)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

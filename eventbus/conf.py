@@ -19,6 +19,9 @@ class BusSettings:
     #: The way to PostgreSQL through a transaction pooler, as an entry of DATABASES: web and workers take it. None:
     #: there is no pooler.
     POOLED_DATABASE: Mapping[str, Any] | None = None
+    #: The database with the role that owns the tables, as an entry of DATABASES, for what makes and drops them. None:
+    #: the role of DATABASES owns them.
+    OWNER_DATABASE: Mapping[str, Any] | None = None
     #: Address of RabbitMQ's management API, log-in included: names full queues that nobody declares. Empty: not asked.
     MANAGEMENT_URL: str = ""
     #: The topic exchange. Its name begins those of the bus's other exchanges.
