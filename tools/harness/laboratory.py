@@ -19,6 +19,10 @@ from tools.harness.broker import Management, as_administrator
 class Laboratory:
     """A database and a virtual host of one name on given servers, and the environment of who works there."""
 
+    #: The code that works there, and the Python that runs it.
+    root = ROOT
+    interpreter = Path(sys.executable)
+
     def __init__(self, name: str, servers: Mapping[str, str], *, settings: str, logs: Path, **env: str) -> None:
         """`servers` has their addresses: DATABASE_URL, OWNER_DATABASE_URL, BROKER_URL, DECLARING_BROKER_URL,
         MANAGEMENT_URL. It and `env` go to every process. `database_url` and `broker_url` are for us, who may do more
@@ -46,7 +50,7 @@ class Laboratory:
             "WORKER_PROCESSES": "2",
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": "ignore",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.interpreter.parent}:{os.environ['PATH']}",
             **env,
         }
 
@@ -87,13 +91,13 @@ class Laboratory:
 
     def process(self, name: str, command: str, **env: str) -> Process:
         """A process that is to work here. What it says goes to a file of its name."""
-        return Process(name, command, self.env | env, self.logs / f"{name.replace(' ', '-')}.log")
+        return Process(name, command, self.env | env, self.logs / f"{name.replace(' ', '-')}.log", self.root)
 
     def run(self, *arguments: str, text: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         """Run Python here to its end, with this text on standard input."""
         return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
+            [self.interpreter, *arguments],
+            cwd=self.root,
             env=self.env | env,
             input=text,
             capture_output=True,
