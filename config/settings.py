@@ -90,6 +90,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "eventbus.recording.correlation.CorrelationMiddleware",
     "api.whole_requests.UnreadMiddleware",
+    "api.throttling.RateLimitMiddleware",
+    "api.lockout.LockoutMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -146,6 +148,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["api.strict_json.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.strict_json.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.ContentNegotiation",
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ChannelThrottle"],
     "EXCEPTION_HANDLER": "api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
     # Otherwise `?format=` picks a renderer and hides a misspelt filter.
@@ -156,6 +159,9 @@ REST_KNOX = {
     "TOKEN_TTL": timedelta(days=env.int("TOKEN_DAYS", default=90)),
     "AUTO_REFRESH": False,
 }
+AUTHENTICATION_BACKENDS = ["api.lockout.GuardedBackend"]
+# Requests a second that each caller may make, and twice as many at once; 0: as many as it likes.
+CHANNEL_RATE_LIMIT = env.int("CHANNEL_RATE_LIMIT", default=1_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 email = env.email_url("EMAIL_URL", default="smtp://127.0.0.1:25")

@@ -1,0 +1,67 @@
+"""How often each caller may ask, and that the answer says so.
+
+Headers: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
+"""
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from api.buckets import Rate, Shares, Taken
+from api.problems import Problem
+
+_shares = Shares()
+_ATTRIBUTE = "_rate_limit"
+
+
+def rate_of(user: Any) -> Rate | None:
+    """How often this caller may ask; None: as often as it likes."""
+    per_second = user.rate_limit if user.rate_limit is not None else settings.CHANNEL_RATE_LIMIT
+    return Rate(per_second, burst=max(1, ceil(2 * per_second))) if per_second else None
+
+
+class ChannelThrottle(BaseThrottle):
+    """DRF's throttle: a bucket per caller, shared by all processes. Raises a Problem with status 429."""
+
+    def allow_request(self, request: Request, view: object) -> bool:
+        user: Any = request.user
+        rate = None if user is None else rate_of(user)
+        if rate is None:
+            return True
+        taken = _shares.take(f"channel:{user.pk}", rate)
+        setattr(request._request, _ATTRIBUTE, (rate, taken))
+        if not taken.granted:
+            raise Problem(
+                429,
+                f"More than {rate.per_second:g} requests a second, and {rate.burst} at once.",
+                headers={"Retry-After": str(taken.retry_after)},
+            )
+        return True
+
+
+def headers_of(rate: Rate, taken: Taken) -> dict[str, str]:
+    """What the caller is told: the quota, the seconds in which it comes back, and what is left of it."""
+    back = ceil(rate.seconds_for(rate.burst - taken.left))
+    return {
+        "RateLimit-Policy": f'"channel";q={rate.burst};w={ceil(rate.seconds_for(rate.burst))}',
+        "RateLimit": f'"channel";r={taken.left};t={taken.retry_after or back}',
+    }
+
+
+class RateLimitMiddleware:
+    """Puts them on every answer to a caller who has a limit."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if told := getattr(request, _ATTRIBUTE, None):
+            for name, value in headers_of(*told).items():
+                response[name] = value
+        return response
