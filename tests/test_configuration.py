@@ -12,7 +12,10 @@ from script._lib.local import ROOT
 
 LISTED = set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
 #: What a container has of its own, whatever .env says.
-OWN = {"PORT", "FLOWER_PORT", "LOCAL_DIR", "HTTPS", "EMAIL_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"}
+OWN = {
+    *("PORT", "FLOWER_PORT", "LOCAL_DIR", "HTTPS", "EMAIL_URL"),
+    *("OWNER_DATABASE_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"),
+}
 #: For what uses neither tables nor queues of ours.
 WITHOUT = {"postgres", "rabbitmq", "mail", "gateway"}
 
