@@ -31,7 +31,10 @@ class TransactionPooler(EventbusError, ImproperlyConfigured):
     """A process that needs sessions of its own reaches PostgreSQL through a transaction pooler."""
 
     def __init__(self) -> None:
-        if bus_settings.POOLED_DATABASE is None:
+        owner = bus_settings.OWNER_DATABASE
+        if owner is not None and connection.settings_dict["USER"] == owner["USER"]:
+            advice = "OWNER_DATABASE_URL leads through a transaction pooler: set it"
+        elif bus_settings.POOLED_DATABASE is None:
             advice = "DATABASE_URL leads through a transaction pooler: set DATABASE_DIRECT_URL beside it"
         else:
             advice = "DATABASE_DIRECT_URL leads through a transaction pooler: set it"

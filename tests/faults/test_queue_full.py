@@ -35,7 +35,7 @@ def test_a_full_queue_holds_back_its_own_events_and_loses_none(live_bus: LiveBus
         assert MANY - 700 < held < MANY
 
         late = send(*[TroubleAsked(trouble_id=uuid4(), how="succeed") for _ in range(20)])
-        live_bus.wait_for(lambda: live_bus.effects("trouble.obey", *late) == 20, "the others to be served", 5)
+        live_bus.wait_for(lambda: live_bus.effects("trouble.obey", *late) == 20, "the others to be served")
         assert live_bus.query(HELD)[0][0] > 0
 
     live_bus.ensure("worker probe")
