@@ -5,7 +5,7 @@ import json
 from deploy.tests.conftest import Channel, Stack
 from script._lib.waiting import wait_until
 
-FILES = ("-f", "docker-compose.yml", "-f", "deploy/compose.backup.yml")
+FILES = ("docker-compose.yml", "deploy/compose.backup.yml")
 #: Who runs on while the database is restored: its queues and mails know what it will forget.
 STAY = {"postgres", "rabbitmq", "mail", "gateway"}
 #: It has every address.
@@ -13,7 +13,7 @@ TOOLBOX = (*("run", "--rm", "--no-deps", "-T", "--volume", "./restored:/restored
 
 
 def test_the_stack_is_restored_to_a_moment(stack: Stack, channel: Channel) -> None:
-    backed_up(stack, "up", "--detach", "--no-build", "--wait", "--wait-timeout", "900")
+    stack.up(*FILES)
     wait_until(lambda: query(stack, "SELECT count(*) FROM base_backup") != "0", 300, "the first backup", every=2)
     assert "last backup" in stack.inside("web", "python", "manage.py", "bus_status")
 
@@ -40,22 +40,19 @@ def test_the_stack_is_restored_to_a_moment(stack: Stack, channel: Channel) -> No
 
     (stack.project / "restored").mkdir(mode=0o777)
     (stack.project / "restored").chmod(0o777)
-    said = stack.run("docker", "compose", *FILES, *TOOLBOX, "verify_pipeline", "--restored-to", moment)
-    assert forgotten in said.stdout, said.stdout + said.stderr
+    said = backed_up(stack, *TOOLBOX, "verify_pipeline", "--restored-to", moment)
+    assert forgotten in said, said
     done = json.loads(backed_up(stack, *TOOLBOX, "reconcile", moment, "--into", "/restored/forgotten.jsonl", "--json"))
     assert done["dryRun"] is False
     assert forgotten in (stack.project / "restored/forgotten.jsonl").read_text()
-    backed_up(stack, "up", "--detach", "--no-build", "--wait", "--wait-timeout", "900")
+    stack.up(*FILES)
     channel.sees_confirmed(forgotten)
     assert channel.status(kept) == "CONFIRMED"
     stack.inside("web", "python", "manage.py", "verify_pipeline")
-    # The next test's stack is the one without.
-    backed_up(stack, "rm", "--stop", "--force", "backup")
-    stack.up()
 
 
 def backed_up(stack: Stack, *arguments: str) -> str:
-    return stack.compose(*FILES, *arguments)
+    return stack.compose(*(f"--file={file}" for file in FILES), *arguments)
 
 
 def query(stack: Stack, statement: str, *ids: str) -> str:
