@@ -25,12 +25,12 @@ class Laboratory:
 
     def __init__(self, name: str, servers: Mapping[str, str], *, settings: str, logs: Path, **env: str) -> None:
         """`servers` has their addresses: DATABASE_URL, OWNER_DATABASE_URL, BROKER_URL, DECLARING_BROKER_URL,
-        MANAGEMENT_URL. It and `env` go to every process. `database_url` and `broker_url` are for us, who may do more
-        than the application."""
+        MANAGEMENT_URL. It and `env` go to every process. `server_url`, `database_url` and `broker_url` are for us, who
+        may do more than the application."""
         self.name, self.logs = name, logs
         # With one role for everything there is no owner beside it.
-        self._server_url = servers["OWNER_DATABASE_URL"] or servers["DATABASE_URL"]
-        self.database_url = _inside(self._server_url, name)
+        self.server_url = servers["OWNER_DATABASE_URL"] or servers["DATABASE_URL"]
+        self.database_url = _inside(self.server_url, name)
         self.broker_url = _inside(servers["DECLARING_BROKER_URL"], name)
         self.broker = Management(as_administrator(servers["MANAGEMENT_URL"]))
         self.env = {
@@ -60,7 +60,7 @@ class Laboratory:
         self.broker.make_vhost(self.name)
 
     def create_database(self, template: str = "template1") -> None:
-        with psycopg.connect(self._server_url, autocommit=True) as server:
+        with psycopg.connect(self.server_url, autocommit=True) as server:
             names = map(sql.Identifier, (self.name, template))
             server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
 
@@ -75,7 +75,7 @@ class Laboratory:
         `WITH (FORCE)` is for superusers: an ordinary role may not end the autovacuum worker that may be in it, and
         fails.
         """
-        with psycopg.connect(self._server_url, autocommit=True) as server:
+        with psycopg.connect(self.server_url, autocommit=True) as server:
             server.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = %s AND pg_has_role(usesysid, 'MEMBER') AND pid <> pg_backend_pid()",
