@@ -3,7 +3,7 @@
 import json
 
 from deploy.tests.conftest import Channel, Stack
-from script._lib.waiting import wait_until
+from script._lib.waiting import comes_true, wait_until
 
 FILES = ("docker-compose.yml", "deploy/compose.backup.yml")
 #: Who runs on while the database is restored: its queues and mails know what it will forget.
@@ -12,7 +12,8 @@ STAY = {"postgres", "rabbitmq", "mail", "gateway"}
 
 def test_the_stack_is_restored_to_a_moment(stack: Stack, channel: Channel) -> None:
     stack.up(*FILES)
-    wait_until(lambda: query(stack, "SELECT count(*) FROM base_backup") != "0", 300, "the first backup", every=2)
+    made = comes_true(lambda: query(stack, "SELECT count(*) FROM base_backup") != "0", 300)
+    assert made, stack.must(*compose("logs", "--tail", "40", "backup", "postgres"))
     assert "last backup" in stack.inside("web", "python", "manage.py", "bus_status")
 
     kept = channel.place()

@@ -72,8 +72,9 @@ def test(engine: Engine, arguments: list[str]) -> int:
 
 def take_down(engine: Engine) -> None:
     """Containers, networks and volumes."""
+    files = ["--file=docker-compose.yml", "--file=deploy/compose.backup.yml"]
     down = ["down", "--volumes", "--remove-orphans", "--timeout", "5"]
-    engine.run("docker", "compose", "--profile", "*", *down, quiet=True)
+    engine.run("docker", "compose", *files, "--profile", "*", *down, quiet=True)
 
 
 def main() -> None:

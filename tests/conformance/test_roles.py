@@ -19,6 +19,8 @@ WORK = """
 from django.db import connection, transaction
 from eventbus import lock_streams
 from eventbus.monitoring import invariants
+from eventbus.monitoring.alarms import observe
+from eventbus.monitoring.rules import RULES
 from eventbus.relay import claims
 from eventbus.testing import ArchivedEvent, deliver, from_archive
 from inventory.consumers import reserve_stock
@@ -39,6 +41,9 @@ with transaction.atomic(), connection.cursor() as cursor:
     assert cursor.fetchall()
 for each in invariants.INVARIANTS:
     each.check()
+seen = observe()
+for rule in RULES.values():
+    rule.measure(seen)
 """
 CHANGES = ("UPDATE {} SET type = 'x'", "DELETE FROM {}", "TRUNCATE {}")
 
