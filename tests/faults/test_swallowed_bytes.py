@@ -22,14 +22,19 @@ KINDS = ["relay", "worker_dead_letters", "worker_probe", "worker_eventbus", "web
 
 
 #: The variables that hold the servers' addresses, and over which way each leads.
-ADDRESSES = {"DATABASE_URL": "DATABASE_URL", "BROKER_URL": "BROKER_URL", "DECLARING_BROKER_URL": "BROKER_URL"}
+ADDRESSES = {
+    "DATABASE_URL": "DATABASE_URL",
+    "OWNER_DATABASE_URL": "DATABASE_URL",
+    "BROKER_URL": "BROKER_URL",
+    "DECLARING_BROKER_URL": "BROKER_URL",
+}
 
 
 class Ways:
     """The ways to PostgreSQL and to RabbitMQ, for the processes that are started with `env`."""
 
     def __init__(self, bus: LiveBus) -> None:
-        self.urls = {variable: urlsplit(bus.env[variable]) for variable in ADDRESSES}
+        self.urls = {variable: urlsplit(bus.env[variable]) for variable in ADDRESSES if bus.env[variable]}
         self.network = Network()
 
     @property
