@@ -21,7 +21,8 @@ _ATTRIBUTE = "_rate_limit"
 
 def rate_of(user: Any) -> Rate | None:
     """How often this caller may ask; None: as often as it likes."""
-    per_second = user.rate_limit if user.rate_limit is not None else settings.CHANNEL_RATE_LIMIT
+    own = getattr(user, "rate_limit", None)
+    per_second = settings.CHANNEL_RATE_LIMIT if own is None else own
     return Rate(per_second, burst=max(1, ceil(2 * per_second))) if per_second else None
 
 
