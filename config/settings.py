@@ -35,6 +35,7 @@ EVENTBUS_MANAGEMENT_URL = env.str("MANAGEMENT_URL", default="")
 EVENTBUS_EXCHANGE = "orders"
 EVENTBUS_CELERY_APP = "config.celery.app"
 EVENTBUS_SCHEMA_URL = "/api/v1/schemas"
+EVENTBUS_SCHEMA_DIR = BASE_DIR / "schemas"
 EVENTBUS_USER_AGENT = "order-pipeline"
 EVENTBUS_CODE_ROOT = BASE_DIR
 # What we ask of PostgreSQL where DATABASE_URL does not say otherwise.

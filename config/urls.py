@@ -7,6 +7,7 @@ admin.site.site_header = admin.site.site_title = "Order pipeline"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("api.urls")),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("inventory.urls")),
     path("api/v1/", include("shipping.urls")),

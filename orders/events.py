@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, Day, Event, Line, Moment, Named, Whole
+from eventbus import Contract, Day, Event, Line, Moment, Named, OnlyNumbers, Whole
 from orders.currencies import COUNTRIES, SMALLEST
 
 
@@ -30,9 +30,9 @@ Words = Annotated[Line, Field(max_length=200)]
 MaybeWords = Literal[""] | Words
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^\s\x00-\x1f\x7f-\x9f@]+@[^\s\x00-\x1f\x7f-\x9f@]+$")]
 #: Money, with as many decimals as the finest currency has.
-Amount = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=4)]
-Currency = Annotated[str, AfterValidator(_currency)]
-Country = Annotated[str, AfterValidator(_country)]
+Amount = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=4), OnlyNumbers]
+Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="An ISO 4217 code."), AfterValidator(_currency)]
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$", description="An ISO 3166-1 code."), AfterValidator(_country)]
 Quantity = Annotated[Whole, Field(ge=1, lt=2**31)]
 
 
