@@ -11,9 +11,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from eventbus.contracts.event import Event
+from eventbus.contracts.exact_json import decode_archived_json
 from eventbus.contracts.registry import CONTRACTS
-from eventbus.contracts.versions import major
+from eventbus.contracts.versions import major, routing_key
+from eventbus.errors import InvalidEvent, Reason
 
 A = TypeVar("A", bound=Event)
 B = TypeVar("B", bound=Event)
@@ -43,7 +47,7 @@ def majors(event_type: str) -> list[str]:
 
 def steps(event_type: str, source: str, target: str) -> list[tuple[str, str]]:
     """The steps from a major version to another, each to the neighbour; none where they are the same."""
-    known = majors(event_type)
+    known = sorted({*majors(event_type), source, target}, key=int)
     first, last = known.index(source), known.index(target)
     way = known[first : last + 1] if first <= last else known[last : first + 1][::-1]
     return list(pairwise(way))
@@ -52,6 +56,69 @@ def steps(event_type: str, source: str, target: str) -> list[tuple[str, str]]:
 def can_cast(event_type: str, source: str, target: str) -> bool:
     """Whether an event of this major version can be read as one of that."""
     return all((event_type, *step) in CASTS for step in steps(event_type, source, target))
+
+
+def is_older(event: Event, than: type[Event]) -> bool:
+    """Whether the event is of a lower major version of the contract."""
+    return _number(type(event)) < _number(than)
+
+
+def cast(event: Event, to: type[Event]) -> Event:
+    """The event as one of that contract's major version.
+
+    Made newer it keeps the envelope that it came with. Made older it gets that of the message which those who know no
+    better are sent. Raises InvalidEvent where it can't be made.
+    """
+    source, target = major(event.version), major(to.version)
+    if source == target:
+        return event
+    made = event
+    for step in steps(event.type, source, target):
+        function = CASTS.get((event.type, *step))
+        if function is None:
+            raise InvalidEvent(Reason.UNKNOWN_VERSION, f"Nothing makes {event.type} {step[0]} a {step[1]}.")
+        try:
+            made = function(made)
+        except ValidationError as error:
+            where = "; ".join(".".join(map(str, found["loc"])) for found in error.errors(include_input=False))
+            raise InvalidEvent(
+                Reason.INVALID_DATA, f"{event.type} {step[0]} makes no valid {step[1]}: {where}"
+            ) from error
+    envelope = event._envelope
+    if envelope is not None and int(target) < int(source):
+        changed = {"version": made.version, "data": decode_archived_json(made.data())}
+        envelope = envelope.model_copy(update=changed)
+    made._envelope = envelope
+    return made
+
+
+def keys_upwards(contract: type[Event]) -> list[str]:
+    """The routing keys of what can be read as this contract without a loss: its own, then those of older versions."""
+    return [contract.routing_key(), *_keys_of(contract, newer=False)]
+
+
+def keys_downwards(contract: type[Event]) -> list[str]:
+    """The routing keys of newer versions that can be told as this contract."""
+    return _keys_of(contract, newer=True)
+
+
+def older_versions(event_type: str, version: str) -> list[type[Event]]:
+    """The contracts of older major versions as which such an event can be told."""
+    return [
+        CONTRACTS[event_type, number]
+        for number in majors(event_type)
+        if int(number) < int(major(version)) and can_cast(event_type, major(version), number)
+    ]
+
+
+def _keys_of(contract: type[Event], *, newer: bool) -> list[str]:
+    own = _number(contract)
+    others = [each for each in majors(contract.type) if int(each) != own and (int(each) > own) is newer]
+    return [
+        routing_key(contract.type, CONTRACTS[contract.type, each].version)
+        for each in others
+        if can_cast(contract.type, each, str(own))
+    ]
 
 
 def _declare(source: type[A], target: type[B]) -> Callable[[Callable[[A], B]], Callable[[A], B]]:
