@@ -41,9 +41,11 @@ def schema_of(contract: type[Event]) -> dict[str, Any]:
         "version": {"type": "string", "pattern": rf"^{major(contract.version)}\.[0-9]{{1,6}}$"},
         "eventType": {"type": "string", "const": contract.type},
         "aggregateType": {"type": "string", "const": contract.aggregate_type},
-        "data": {"$ref": f"#/$defs/{contract.__name__}"},
+        "data": data,
     }
-    named = envelope.pop("$defs") | data.pop("$defs", {}) | {contract.__name__: data}
+    named = envelope.pop("$defs") | data.pop("$defs", {})
+    # What the class is called in code is nobody's business.
+    del data["title"]
     return {
         "$schema": DIALECT,
         "$id": f"{bus_settings.SCHEMA_URL}/{contract.type}/{contract.version}",
