@@ -111,9 +111,9 @@ class Consumer(Generic[E]):
             return bus_settings.SMALL_CONSUMERS
         return self.name.split(".")[0]
 
-    def contract_for(self, event: Event) -> type[E]:
-        """The version of this event's contract that it declares. Raises StopIteration for what it does not hear."""
-        return next(contract for contract in self.on if contract.type == event.type)
+    def contract_for(self, event: Event) -> type[Event]:
+        """The version of this event's contract that it declares; the event's own of what it does not hear."""
+        return next((contract for contract in self.on if contract.type == event.type), type(event))
 
     def as_read(self, event: Event) -> Event:
         """The event in the version that it declares. Raises InvalidEvent."""

@@ -208,7 +208,9 @@ _PLACE = """answer AS MATERIALIZED (
     FROM answer, ROWS FROM (json_to_recordset(body->'items') AS (
         "productId" text, "productName" text, quantity integer, "unitPrice" numeric
     )) WITH ORDINALITY AS t("productId", "productName", quantity, "unitPrice", line)
-), adjustments AS (
+)"""
+# Only for orders that have some: most have none, and need not pay for it.
+_PLACE_ADJUSTMENTS = """adjustments AS (
     INSERT INTO orders_orderadjustment (order_id, line, kind, label, amount)
     SELECT (body->>'orderId')::uuid, t.line, t.kind, t.label, t.amount
     FROM answer, ROWS FROM (json_to_recordset(body->'adjustments') AS (kind text, label text, amount numeric))
@@ -242,7 +244,9 @@ def place_order(order: NewOrder, *, channel_id: int, also: tuple[str, Sequence[A
     answer = encode_json(body).decode()
     with acting_as(channel_id):
         change, params = _PLACE, [answer, channel_id, current_cause().correlation_id]
+        if order.adjustments:
+            change = f"{change}, {_PLACE_ADJUSTMENTS}"
         if also is not None:
-            change, params = f"{_PLACE}, {also[0]}", [*params, *also[1]]
+            change, params = f"{change}, {also[0]}", [*params, *also[1]]
         publish_with(change, params, created, at=now)
     return answer

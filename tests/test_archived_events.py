@@ -115,7 +115,7 @@ def handle(event: Event, consumer: Consumer) -> int:
 
 def stock_up(history: list[Event]) -> None:
     orders = [cast(event, OrderCreated) for event in history if event.type == OrderCreated.type]
-    for product_id in {item.product_id for order in orders if isinstance(order, OrderCreated) for item in order.items}:
+    for product_id in {item.product_id for order in orders for item in order.items}:
         receive_stock(product_id=product_id, product_name=product_id, quantity=1_000_000)
 
 
@@ -126,9 +126,7 @@ def give_the_mail_its_id(event: NotificationQueued, channel: User) -> None:
 
 def store_the_order(event: Event, channel: User) -> None:
     # Of whatever version it is.
-    order = cast(event, OrderCreated)
-    assert isinstance(order, OrderCreated)
-    store_as_told(order, channel)
+    store_as_told(cast(event, OrderCreated), channel)
 
 
 PREPARE: dict[str, Callable[[Any, User], None]] = {

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from urllib.parse import quote
 
 import structlog
@@ -69,7 +70,7 @@ def bindings() -> Bindings | None:
     try:
         found = ask(f"exchanges/{vhost()}/{quote(EVENTS, safe='')}/bindings/source")
         return [(each["destination"], each["routing_key"]) for each in found]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, HTTPException, ValueError, KeyError) as error:
         log.warning("older_readers.not_asked", error=type(error).__name__)
         return None
 

@@ -113,6 +113,14 @@ def test_a_repeat_of_a_request_from_before_there_were_any_is_the_same_request() 
     assert len(more["adjustments"]) == len(USUAL)
 
 
+def test_a_repeat_with_its_key_makes_one_order(api: Api) -> None:
+    first, again = (api.post(an_order(adjustments=USUAL), idempotency_key="k-1") for _ in range(2))
+    assert (first.status_code, again.content) == (201, first.content)
+    assert OrderAdjustment.objects.count() == len(USUAL)
+    other = api.post(an_order(adjustments=USUAL[:1]), idempotency_key="k-1")
+    assert other.json()["type"].endswith("idempotency-key-reused")
+
+
 def test_what_becomes_of_the_order_tells_them_too() -> None:
     order = placed_order(adjustments=USUAL)
     services.confirm_orders({order.pk: None})
