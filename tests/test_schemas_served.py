@@ -43,3 +43,13 @@ def test_who_has_it_already_is_told_so(anybody: Client) -> None:
 def test_what_is_not_published_is_not_found(anybody: Client, path: str) -> None:
     answer: Any = anybody.get(f"/api/v1/schemas/{path}")
     problem(answer, 404)
+
+
+def test_the_events_are_served_as_asyncapi(anybody: Client) -> None:
+    answer = anybody.get("/asyncapi.json")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
+    document = answer.json()
+    assert document["asyncapi"] == "3.0.0"
+    assert document["components"]["messages"]["order.created-1.0"]["x-superseded-by"] == "order.created-2.0"
+    again = anybody.get("/asyncapi.json", headers={"If-None-Match": answer["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
