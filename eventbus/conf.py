@@ -32,6 +32,10 @@ class BusSettings:
     SMALL_CONSUMERS: str = "consumers"
     #: Where the JSON Schemas of contracts are served: `<this>/<event type>/<version>`.
     SCHEMA_URL: str = "/schemas"
+    #: The folder of the published ones, `<event type>/<version>.json`.
+    SCHEMA_DIR: Path = Path("schemas")
+    #: By event type, the older major version in which it is recorded while code is at work that knows no newer one.
+    RECORD_AS: Mapping[str, str] = {}
     #: How the bus introduces itself to an alarm's webhook.
     USER_AGENT: str = "eventbus"
     #: The project's folder: a failure's place in the code is given relative to it.

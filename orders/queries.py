@@ -96,6 +96,10 @@ def as_data(order: Order) -> dict[str, Any]:
             for item in order.items.all()
         ],
         "shippingAddress": order.shipping_address,
+        "adjustments": [
+            {"kind": each.kind, "label": each.label, "amount": in_currency(each.amount, order.currency)}
+            for each in order.adjustments.all()
+        ],
         "totalAmount": in_currency(order.total_amount, order.currency),
         "currency": order.currency,
         "createdAt": order.created_at,
@@ -123,8 +127,8 @@ def as_of(order: Order, moment: datetime) -> dict[str, Any] | None:
 
 
 def orders_of(channel_id: int | None) -> QuerySet[Order]:
-    """A channel's orders with their lines; everyone's for None."""
-    orders = Order.objects.prefetch_related("items")
+    """A channel's orders with their lines and adjustments; everyone's for None."""
+    orders = Order.objects.prefetch_related("items", "adjustments")
     return orders if channel_id is None else orders.filter(channel_id=channel_id)
 
 
