@@ -91,7 +91,7 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
     """Handle several deliveries in one transaction; returns how many were new. Raises BatchFailed with nothing done."""
     try:
         lock_waits.lengthen_when_over()
-        arrivals = [Arrival(read(consumer, delivery), delivery.attempt) for delivery in deliveries]
+        arrivals = [arrival_of(delivery, read(consumer, delivery)) for delivery in deliveries]
         new = inbox.process(consumer, arrivals)
     except Exception as error:  # noqa: BLE001  whatever it is, its text may repeat what the events say
         cause = told(f"{type(error).__name__}: {error}", *(delivery.body for delivery in deliveries))
@@ -101,6 +101,11 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
         raise BatchFailed(cause) from None
     log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
     return new
+
+
+def arrival_of(delivery: Delivery, event: Event) -> Arrival:
+    """A delivery as the inbox takes it in."""
+    return Arrival(event, delivery.attempt, delivery.failed_before, delivery.last_error)
 
 
 def _batch_ids(consumer: Consumer, arrivals: Sequence[Arrival]) -> dict[str, Any]:
@@ -130,7 +135,7 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
         if delivery.redeliveries >= REDELIVERY_LIMIT:
             raise PoisonMessage(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
         event = read(consumer, delivery)
-        new = _process_persistently(consumer, Arrival(event, delivery.attempt))
+        new = _process_persistently(consumer, arrival_of(delivery, event))
     except Exception as error:  # noqa: BLE001  whatever it is, it is settled below, and told without its values
         failure = error
     with _log_ids(consumer, event):
