@@ -1,7 +1,8 @@
 """The event bus: contracts, outbox, relay, inbox, retries and dead letters over PostgreSQL, RabbitMQ and Celery.
 
-What an app needs is imported from here. What needs Django's models is in four public modules beside it:
-`eventbus.archive`, `eventbus.admin` and `eventbus.testing`. Everything else is private to the bus.
+What an app needs is imported from here. What needs Django's models is in five public modules beside it:
+`eventbus.archive`, `eventbus.admin`, `eventbus.traces`, `eventbus.pipeline` and `eventbus.testing`. Everything else is
+private to the bus.
 """
 
 from eventbus.contracts.event import Contract, Event

@@ -36,7 +36,7 @@ OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
 IN_SQL = re.compile(r"'([a-z_]+(?:\.[a-z_]+)+)'")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 #: What apps may import of the bus. The import linter holds the same; here the pages are held to it too.
-PUBLIC = {"eventbus", "eventbus.admin", "eventbus.archive", "eventbus.testing"}
+PUBLIC = {"eventbus", *(f"eventbus.{name}" for name in ("admin", "archive", "pipeline", "testing", "traces"))}
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 
 
