@@ -1,0 +1,25 @@
+"""The addresses of the console."""
+
+from django.urls import path
+
+from console.views import activity, dispatch, home, login, orders, pipeline, search, trace
+
+app_name = "console"
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("login/", login.login, name="login"),
+    path("search", search.search, name="search"),
+    path("orders/", orders.order_list, name="orders"),
+    path("orders/<id:order_id>/", orders.order, name="order"),
+    path("orders/<id:order_id>/cancel/", orders.cancel, name="cancel"),
+    path("orders/<id:order_id>/dispatch/", orders.dispatch, name="dispatch-order"),
+    path("orders/<id:order_id>/mails/<id:mail_id>/resend/", orders.resend, name="resend"),
+    path("dispatch/", dispatch.bench, name="dispatch"),
+    path("trace/<path:wanted>/", trace.trace, name="trace"),
+    path("activity/", activity.activity, name="activity"),
+    path("pipeline/", pipeline.pipeline, name="pipeline"),
+    path("pipeline/consumers/<str:name>/", pipeline.consumer, name="consumer"),
+    path("pipeline/dead-letters/<int:letter_id>/replay/", trace.replay, name="replay"),
+    path("pipeline/retries/<int:retry_id>/hurry/", trace.hurry, name="hurry"),
+]
