@@ -11,6 +11,8 @@ VIEW_PARCELS, DISPATCH = "shipping.view_shipment", "shipping.dispatch_shipment"
 VIEW_STOCK = "inventory.view_stock"
 VIEW_PIPELINE, VIEW_PAYLOADS = "eventbus.view_pipeline", "eventbus.view_archivedevent"
 REPLAY, HURRY = "eventbus.replay_dead_letter", "eventbus.hurry_waiting_retry"
+VIEW_LETTERS, VIEW_ALARMS = "eventbus.view_deadlettergroup", "eventbus.view_alarm"
+RESOLVE, DISCARD = "eventbus.resolve_dead_letter_group", "eventbus.discard_dead_letter"
 VIEW_ACTIVITY = "admin.view_logentry"
 
 _PIPELINE = (

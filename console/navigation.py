@@ -33,15 +33,15 @@ GROUPS: Mapping[str, Sequence[Item]] = {
         Item("Home", "console:home", "", "h"),
         Item("Orders", "console:orders", access.VIEW_ORDERS, "o"),
         Item("Dispatch", "console:dispatch", access.VIEW_PARCELS, "d", "ready"),
-        Item("Stock", "admin:inventory_stock_changelist", access.VIEW_STOCK, "s"),
+        Item("Stock", "console:stock", access.VIEW_STOCK, "s"),
         Item("Mails", "admin:notifications_mail_changelist", access.VIEW_MAILS),
     ),
     "Pipeline": (
         Item("Pipeline", "console:pipeline", access.VIEW_PIPELINE, "p"),
-        Item("Dead letters", "admin:eventbus_deadlettergroup_changelist", "eventbus.view_deadlettergroup", "l", "dead",
+        Item("Dead letters", "console:letters", access.VIEW_LETTERS, "l", "dead",
              alarming=True),
         Item("Waiting retries", "admin:eventbus_waitingretry_changelist", "eventbus.view_waitingretry"),
-        Item("Alarms", "admin:eventbus_alarm_changelist", "eventbus.view_alarm", "a", "firing", alarming=True),
+        Item("Alarms", "console:alarms", access.VIEW_ALARMS, "a", "firing", alarming=True),
         Item("Events", "admin:eventbus_archivedevent_changelist", access.VIEW_PAYLOADS, "e"),
     ),
     "Admin": (
@@ -69,10 +69,12 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated or not user.is_staff:
         return {}
     numbers = counts()
-    groups = {
-        name: [_link(request, item, numbers) for item in items if not item.permission or user.has_perm(item.permission)]
+    allowed = {
+        name: [(item, reverse(item.to)) for item in items if not item.permission or user.has_perm(item.permission)]
         for name, items in GROUPS.items()
     }
+    here = _here(request.path, [address for links in allowed.values() for _, address in links])
+    groups = {name: [_link(item, address, here, numbers) for item, address in links] for name, links in allowed.items()}
     return {"navigation": {name: links for name, links in groups.items() if links}}
 
 
@@ -84,9 +86,13 @@ def counts() -> dict[str, int]:
     return {"ready": ready, "dead": dead, "firing": firing}
 
 
-def _link(request: HttpRequest, item: Item, numbers: Mapping[str, int]) -> Link:
-    address = reverse(item.to)
+def _here(path: str, addresses: Sequence[str]) -> str:
+    """The link that a page belongs to: the one that its address begins with most of. The first page is its own."""
+    around = [address for address in addresses if path == address or (address != "/" and path.startswith(address))]
+    return max(around, key=len, default="")
+
+
+def _link(item: Item, address: str, here: str, numbers: Mapping[str, int]) -> Link:
     number = numbers.get(item.count, 0)
     shown = f"{COUNTED - 1}+" if number >= COUNTED else str(number) if number else ""
-    is_here = request.path == address or (address != "/" and request.path.startswith(address))
-    return Link(item.label, address, item.key, shown, item.alarming, is_here)
+    return Link(item.label, address, item.key, shown, item.alarming, address == here)

@@ -66,6 +66,12 @@ def low_stock(*, limit: int) -> list[dict[str, Any]]:
     return list(low.values(*PUBLIC_FIELDS, "low_threshold")[:limit])
 
 
+def levels(begin: str = "", *, after: str = "", limit: int) -> list[dict[str, Any]]:
+    """Products whose ids begin like this, by id, those after one: what there is of each, and its threshold."""
+    found = Stock.objects.filter(product_id__startswith=begin, product_id__gt=after).order_by("product_id")
+    return list(found.values(*PUBLIC_FIELDS, "low_threshold")[:limit])
+
+
 def find(text: str, *, limit: int) -> list[dict[str, Any]]:
     """The products that this may mean: by id, or the beginning of an id."""
     return list(Stock.objects.filter(product_id__startswith=text).order_by("product_id").values(*PUBLIC_FIELDS)[:limit])

@@ -94,7 +94,9 @@ def plural(number: Any, noun: str) -> str:
 @register.simple_tag
 def spark(values: Sequence[float | None], label: str, kind: str = "") -> SafeString:
     """A curve as wide as its place: where nothing was measured it is interrupted."""
-    highest = max([value for value in values if value is not None], default=0) or 1
+    highest = max([value for value in values if value is not None], default=0)
+    if not highest:
+        kind, highest = "spark-none", 1
     step = 100 / max(len(values) - 1, 1)
     lines: list[list[str]] = [[]]
     for place, value in enumerate(values):

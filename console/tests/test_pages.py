@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from console.access import ROLES
 from console.tests.builders import answered_order, event_of, signed_in
+from eventbus.pipeline import letter_groups
 from eventbus.testing import given_up, put_off
 from inventory.consumers import reserve_stock
 from notifications.consumers import queue_confirmation
@@ -35,6 +36,11 @@ def order(shop: None) -> Order:
     return order
 
 
+def group_id() -> int:
+    """Of what the order's consumer gave up."""
+    return next((group.row.pk for group in letter_groups()), 0)
+
+
 def addresses(order: Order) -> dict[str, str]:
     """Every page, by the permission that it takes."""
     return {
@@ -46,6 +52,10 @@ def addresses(order: Order) -> dict[str, str]:
         reverse("console:dispatch"): "shipping.view_shipment",
         reverse("console:trace", args=[order.pk]): "eventbus.view_pipeline",
         reverse("console:trace", args=[order.correlation_id]): "eventbus.view_pipeline",
+        reverse("console:stock"): "inventory.view_stock",
+        reverse("console:letters"): "eventbus.view_deadlettergroup",
+        f"{reverse('console:letters')}?group={group_id()}": "eventbus.view_deadlettergroup",
+        reverse("console:alarms"): "eventbus.view_alarm",
         reverse("console:pipeline"): "eventbus.view_pipeline",
         reverse("console:consumer", args=[reserve_stock.name]): "eventbus.view_pipeline",
         reverse("console:activity"): "admin.view_logentry",

@@ -148,6 +148,37 @@ class PipelineNow:
         return self.sampled_at is not None and (self.now - self.sampled_at).total_seconds() < STALE
 
     @property
+    def ready(self) -> int | None:
+        """What waits in all queues; None where nobody knows."""
+        known = [each.ready for each in self.consumers if each.ready is not None]
+        return sum(known) if known else None
+
+    @property
+    def handled_rate(self) -> float | None:
+        """Deliveries a second that consumers have handled."""
+        known = [each.rate for each in self.consumers if each.rate is not None]
+        return sum(known) if known else None
+
+    @property
+    def waiting(self) -> list[int]:
+        """What waited in all queues, over time."""
+        return self._summed("ready")
+
+    @property
+    def handled(self) -> list[int]:
+        """What consumers have handled, over time."""
+        return self._summed("done")
+
+    @property
+    def given_up(self) -> list[int]:
+        """What became a dead letter, over time."""
+        return self._summed("dead")
+
+    def _summed(self, measured: str) -> list[int]:
+        columns = zip(*(getattr(each.curve, measured) for each in self.consumers if each.curve.points), strict=True)
+        return [sum(int(value or 0) for value in column) for column in columns]
+
+    @property
     def retrying(self) -> int:
         return sum(each.retries.waiting for each in self.consumers if each.retries)
 
@@ -160,12 +191,6 @@ class PipelineNow:
     def dead(self) -> int:
         """Dead letters that nobody has settled."""
         return sum(each.dead for each in self.consumers)
-
-    @property
-    def given_up(self) -> list[int]:
-        """What became a dead letter, over time."""
-        columns = zip(*(each.curve.dead for each in self.consumers if each.curve.points), strict=True)
-        return [sum(int(dead or 0) for dead in column) for column in columns]
 
     @property
     def recorded_rate(self) -> float | None:

@@ -8,17 +8,20 @@ import pytest
 from eventbus.db.clock import database_time
 from eventbus.db.sql import fetch
 from eventbus.dead_letters.models import DeadLetterReplay
-from eventbus.monitoring.models import Alarm, Sample
+from eventbus.errors import Reason
+from eventbus.monitoring.models import Alarm, AlarmChange, Sample
 from eventbus.monitoring.samples import COARSE, EVERY, OUTBOX
 from eventbus.pipeline import (
     FIRING_ALARMS,
     OPEN_DEAD_LETTERS,
     WINDOWS,
+    alarms_now,
     consumer_in_full,
     hurry_retry,
     pipeline_now,
     replay_letter,
 )
+from eventbus.pipeline.letters import ADVICE
 from eventbus.subscriptions.noting import note_subscriptions
 from eventbus.tests.builders import dead_letter, waiting_retry
 from eventbus.tests.samples import track
@@ -123,3 +126,18 @@ def test_the_pages_ask_little(django_assert_max_num_queries: Any) -> None:
         pipeline_now()
     with django_assert_max_num_queries(7):
         consumer_in_full(track.name)
+
+
+def test_every_reason_has_its_advice() -> None:
+    assert set(ADVICE) == set(Reason)
+
+
+def test_alarms_say_when_they_fired() -> None:
+    now = database_time()
+    Alarm.objects.create(name="relay_missing", subject="", state="firing", since=now, evaluated_at=now)
+    for days, state in ((20, "firing"), (10, "ok"), (5, "firing"), (4, "ok"), (1, "firing")):
+        AlarmChange.objects.create(name="relay_missing", state=state, value=1, changed_at=now - timedelta(days=days))
+    _, (alarm,) = alarms_now()
+    fired = [tuple(round((now - end).total_seconds() / 86_400) for end in stretch) for stretch in alarm.fired]
+    assert fired == [(14, 10), (5, 4), (1, 0)]
+    assert alarm.advice
