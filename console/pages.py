@@ -5,9 +5,11 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.middleware.http import ConditionalGetMiddleware
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_http_methods
 
@@ -23,6 +25,8 @@ POLICY = (
 )
 #: By it the page's own script asks for the live part alone.
 LIVE = "X-Live"
+#: Seconds.
+SHARED_FOR = 2
 #: What people choose of the look, kept in cookies that their browser reads too.
 CHOICES = {"theme": ("system", "light", "dark"), "times": ("relative", "local", "utc")}
 
@@ -61,7 +65,25 @@ def show_live(request: HttpRequest, template: str, part: str, **context: Any) ->
     """A page of which a part stays up to date: who asks for that part gets it alone, and 304 while it is the same."""
     if LIVE not in request.headers:
         return show(request, template, part=f"console/parts/{part}.html", **context)
-    response = render(request, f"console/parts/{part}.html", context)
+    return _unless_unchanged(request, render(request, f"console/parts/{part}.html", context))
+
+
+def show_shared(
+    request: HttpRequest, template: str, part: str, key: str, read: Callable[[], Mapping[str, Any]]
+) -> HttpResponse:
+    """show_live() for a part that is the same for all who look: it is made once in two seconds, however many do."""
+    if LIVE not in request.headers:
+        return show_live(request, template, part, **read())
+    kept = f"console:{part}:{key}"
+    html = cache.get(kept)
+    if html is None:
+        html = render_to_string(f"console/parts/{part}.html", {**read()}, request)
+        cache.set(kept, html, SHARED_FOR)
+    return _unless_unchanged(request, HttpResponse(html))
+
+
+def _unless_unchanged(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """304 for who has it already."""
     middleware: Any = ConditionalGetMiddleware(lambda _: response)
     answered: HttpResponse = middleware(request)
     return answered

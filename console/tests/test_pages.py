@@ -132,6 +132,15 @@ def test_the_live_part_comes_alone_and_only_when_it_has_changed(order: Order) ->
     assert b"csrfmiddlewaretoken" not in part.content, "with it no two answers would be the same"
 
 
+def test_however_many_look_at_the_pipeline_it_is_read_once_in_two_seconds(order: Order) -> None:
+    client = signed_in("operator")
+    client.get(reverse("console:pipeline"), headers={"X-Live": "1"})
+    with CaptureQueriesContext(connection) as queries:
+        client.get(reverse("console:pipeline"), headers={"X-Live": "1"})
+    # Who it is, and what he may.
+    assert len(queries) <= 4
+
+
 def test_the_navigation_counts_what_waits(order: Order) -> None:
     answered_order()
     html = signed_in(*ROLES).get(reverse("console:home")).content.decode()

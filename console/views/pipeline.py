@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 
 from console import access
-from console.pages import page, show_live
+from console.pages import page, show_live, show_shared
 from eventbus.pipeline import WINDOWS, ConsumerNow, consumer_in_full, pipeline_now
 
 
@@ -20,10 +20,12 @@ def _window(request: HttpRequest) -> str:
 def pipeline(request: HttpRequest) -> HttpResponse:
     """Everything from intake to the dead letters."""
     window = _window(request)
-    now = pipeline_now(window)
-    return show_live(
-        request, "pipeline", "pipeline", now=now, groups=grouped(now.consumers), window=window, windows=list(WINDOWS)
-    )
+
+    def read() -> dict[str, Any]:
+        now = pipeline_now(window)
+        return {"now": now, "groups": grouped(now.consumers), "window": window, "windows": list(WINDOWS)}
+
+    return show_shared(request, "pipeline", "pipeline", window, read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ OUTBOX = ""
 COUNT_TO = 100_000
 #: What was begun so many seconds ago has ended, or counts nowhere: it is a sample.
 IN_FLIGHT = 2
+DUE_AFTER = EVERY + IN_FLIGHT
 #: Several transactions fill the last pages of a table at the same time.
 SLACK_PAGES = 64
 #: Older ones are replayed: their age says nothing of how the consumer is doing.
@@ -34,6 +35,7 @@ BEGIN = """
 INSERT INTO bus_sampling (id, taken_at, pages) SELECT 1, clock_timestamp(), 'null'
 WHERE NOT EXISTS (SELECT FROM bus_sampling) ON CONFLICT DO NOTHING
 """
+IS_DUE = "SELECT 1 FROM bus_sampling WHERE taken_at <= clock_timestamp() - %s * interval '1 second'"
 CLAIM = """
 SELECT taken_at, pages::text, clock_timestamp() - %s * interval '1 second' FROM bus_sampling
 WHERE taken_at <= clock_timestamp() - %s * interval '1 second' FOR UPDATE SKIP LOCKED
@@ -83,17 +85,19 @@ class Work:
 
 def take_if_due() -> bool:
     """Take a sample, if it is time and nobody else is at it; whether one was taken. Raises DatabaseError."""
+    if not fetch(IS_DUE, [DUE_AFTER]):
+        fetch(BEGIN)
+        return False
+    # Outside the transaction: a broker that hangs holds nothing up but this.
+    bus, _ = bus_status_or_error()
+    lag = outbox_lag(count_to=COUNT_TO)
     with transaction.atomic():
-        claimed = fetch(CLAIM, [IN_FLIGHT, EVERY + IN_FLIGHT])
+        claimed = fetch(CLAIM, [IN_FLIGHT, DUE_AFTER])
         if not claimed:
-            fetch(BEGIN)
             return False
         ((since, pages, until),) = claimed
         grown = dict(fetch(PAGES))
         work = _work(json.loads(pages), grown, since, until)
-        # Asked once the inbox is read: a broker that hangs delays this, and nobody waits for it.
-        bus, _ = bus_status_or_error()
-        lag = outbox_lag(count_to=COUNT_TO)
         recorded = fetch(RECORDED, [first_id_at(since), first_id_at(until)])[0][0]
         samples = [_of_outbox(lag, recorded, until), *_of_consumers(bus, work, until)]
         Sample.objects.bulk_create(samples, ignore_conflicts=True)

@@ -22,7 +22,7 @@ WITH RECURSIVE own AS MATERIALIZED (
 ), story AS (
     SELECT id FROM own UNION SELECT told.id FROM told JOIN story ON told.causation_id = story.id
 )
-SELECT {WIRE_COLUMNS} FROM event e WHERE e.id IN (SELECT id FROM story) ORDER BY e.id LIMIT %(limit)s
+SELECT {WIRE_COLUMNS} FROM event e WHERE e.id = ANY(ARRAY(SELECT id FROM story)) ORDER BY e.id LIMIT %(limit)s
 """
 _OF_CORRELATION = f"""
 SELECT {WIRE_COLUMNS} FROM event e WHERE e.correlation_id = %(correlation)s ORDER BY e.id LIMIT %(limit)s

@@ -22,8 +22,7 @@ def due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     queues = [QueueStatus(track.name, ready=3, consumers=2, dead=0)]
     monkeypatch.setattr(samples, "bus_status_or_error", lambda: (BusStatus(0, 0.0, 1, queues), ""))
     monkeypatch.setattr(samples, "IN_FLIGHT", 0)
-    claim = samples.CLAIM.replace("WHERE taken_at <= clock_timestamp() - %s * interval '1 second'", "WHERE %s > 0")
-    monkeypatch.setattr(samples, "CLAIM", claim)
+    monkeypatch.setattr(samples, "DUE_AFTER", 0)
 
 
 def of(consumer: str) -> Sample:
