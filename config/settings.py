@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "notifications",
     "shipping",
     "analytics",
+    "console",
     # Last: its files may import what the others declare.
     "consumers",
 ]
@@ -114,6 +115,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "console.pages.choices",
             ],
         },
     },

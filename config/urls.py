@@ -15,7 +15,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("inventory.urls")),
     path("api/v1/", include("shipping.urls")),
     path("api/v1/", include("analytics.urls")),
+    path("", include("console.urls")),
 ]
 handler400 = "api.problems.bad_request"
+handler403 = "console.views.errors.forbidden"
 handler404 = "api.problems.not_found"
 handler500 = "api.problems.server_error"

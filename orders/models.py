@@ -51,6 +51,7 @@ class Order(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("cancel_order", "Can cancel an order")]
         # Lists are read by id, newest first: within a channel, of a customer, in a status.
         indexes = [
             models.Index(fields=["channel", "id"], name="order_of_channel"),

@@ -93,7 +93,7 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
     try:
         lock_waits.lengthen_when_over()
         events = read_all(consumer, deliveries)
-        arrivals = [Arrival(event, each.attempt) for event, each in zip(events, deliveries, strict=True)]
+        arrivals = [arrival_of(delivery, event) for delivery, event in zip(deliveries, events, strict=True)]
         new = inbox.process(consumer, arrivals)
     except Exception as error:  # noqa: BLE001  whatever it is, its text may repeat what the events say
         cause = told(f"{type(error).__name__}: {error}", *(delivery.body for delivery in deliveries))
@@ -103,6 +103,11 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
         raise BatchFailed(cause) from None
     log.info("batch.processed", duplicates=len(deliveries) - new, **_batch_ids(consumer, arrivals))
     return new
+
+
+def arrival_of(delivery: Delivery, event: Event) -> Arrival:
+    """A delivery as the inbox takes it in."""
+    return Arrival(event, delivery.attempt, delivery.failed_before, delivery.last_error)
 
 
 def _batch_ids(consumer: Consumer, arrivals: Sequence[Arrival]) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def run_one(consumer: Consumer, delivery: Delivery) -> int:
         if delivery.redeliveries >= REDELIVERY_LIMIT:
             raise PoisonMessage(f"Delivered {delivery.redeliveries} times before, and no run of it came to an end.")
         event = read(consumer, delivery)
-        new = _process_persistently(consumer, Arrival(event, delivery.attempt))
+        new = _process_persistently(consumer, arrival_of(delivery, event))
     except Exception as error:  # noqa: BLE001  whatever it is, it is settled below, and told without its values
         failure = error
     with _log_ids(consumer, event):

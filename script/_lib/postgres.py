@@ -79,6 +79,8 @@ class Postgres(Service):
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": "256MB",
+            # When a handler's transaction ended: pages show how long it took.
+            "track_commit_timestamp": "on",
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",

@@ -98,7 +98,8 @@ def show(access: dict[str, str]) -> None:
     print(
         f"""
     API      {access["api"]}
-    Admin    {access["admin"]}   {admin}
+    Console  {access["admin"].removesuffix("admin/")}   {admin}
+    Admin    {access["admin"]}   the same
     Flower   {access["flower"]}   {flower}
     Mail     {access["mailbox"] or access["smtp"]}
     Token and passwords are in {LOCAL / "access.json"}
