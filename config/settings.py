@@ -37,7 +37,7 @@ EVENTBUS_CELERY_APP = "config.celery.app"
 EVENTBUS_SCHEMA_URL = "/api/v1/schemas"
 EVENTBUS_SCHEMA_DIR = BASE_DIR / "schemas"
 # Events that are still recorded in an older major version, as in `order.created=1`: docs/contracts.md.
-EVENTBUS_RECORD_AS = env.dict("RECORD_AS", default={})
+EVENTBUS_RECORD_AS = env.pairs("RECORD_AS")
 EVENTBUS_USER_AGENT = "order-pipeline"
 EVENTBUS_CODE_ROOT = BASE_DIR
 # What we ask of PostgreSQL where DATABASE_URL does not say otherwise.
