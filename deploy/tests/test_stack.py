@@ -47,7 +47,8 @@ def test_every_setting_reaches_every_process(stack: Stack, settings: dict[str, s
         assert set(settings) <= set(seen), service
         ours = {name for name in settings if seen[name] != settings[name]}
         # Which ports and folders these are is the container's own affair, and who the servers are is a secret.
-        assert ours == {"PORT", "FLOWER_PORT", "LOCAL_DIR", "DECLARING_BROKER_URL", "MANAGEMENT_URL"}, service
+        servers = {"OWNER_DATABASE_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"}
+        assert ours == {"PORT", "FLOWER_PORT", "LOCAL_DIR"} | servers, service
 
 
 def test_a_secret_is_what_its_file_says_to_the_letter(stack: Stack) -> None:
