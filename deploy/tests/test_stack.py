@@ -79,8 +79,8 @@ def test_the_image_holds_what_runs_and_nothing_else(stack: Stack) -> None:
     strange = r"/(tests?|tools|docs|\.git|\.env|\.venv|secrets|conftest\.py|README\.md|requirements-dev\.txt)(/|$)"
     assert not [file for file in ours if re.search(strange, file)]
     assert {file.split("/")[2] for file in ours} == {
-        "analytics", "api", "code_version", "config", "consumers", "deploy", "eventbus", "inventory", "manage.py",
-        "notifications", "orders", "requirements.txt", "schemas", "script", "shipping", "staticfiles",
+        "analytics", "api", "code_version", "config", "console", "consumers", "deploy", "eventbus", "inventory",
+        "manage.py", "notifications", "orders", "requirements.txt", "schemas", "script", "shipping", "staticfiles",
     }  # fmt: skip
     assert not [file for file in files if re.search(r"/(pip|pytest|mypy|ruff)$", file)]
 
@@ -112,8 +112,8 @@ def test_roles_and_users_have_least_rights(stack: Stack) -> None:
     me = "SELECT current_user, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
     assert "[('pipeline_app', False, False)]" in sql("web", me).stdout
     # As the owner works who makes and drops partitions, and nobody else.
-    owners = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = 'pipeline'"
-    assert "[('worker eventbus',)]" in sql("worker_eventbus", owners).stdout
+    owners = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = 'pipeline' ORDER BY 1"
+    assert "[('heartbeat of worker_eventbus',), ('worker eventbus',)]" in sql("worker_eventbus", owners).stdout
     for forbidden in ("DELETE FROM event", "CREATE TABLE mine (id int)", "ALTER TABLE event DISABLE TRIGGER ALL"):
         refused = sql("relay", forbidden)
         assert "permission denied" in refused.stderr or "must be owner" in refused.stderr, forbidden
