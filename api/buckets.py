@@ -21,12 +21,12 @@ MOST_CALLERS = 10_000
 # says what was granted last.
 _TAKE = """
 INSERT INTO api_bucket AS b (key, tokens, granted, at)
-VALUES (%(key)s, %(burst)s::float - least(%(wanted)s, %(burst)s), least(%(wanted)s, %(burst)s), clock_timestamp())
+VALUES (%(key)s, %(burst)s::float - %(wanted)s::int, %(wanted)s::int, clock_timestamp())
 ON CONFLICT (key) DO UPDATE SET (tokens, granted, at) = (
     SELECT full_to - taken, taken, clock_timestamp()
     FROM (SELECT least(%(burst)s, b.tokens + %(per_second)s::float *
                        greatest(0, extract(epoch FROM clock_timestamp() - b.at))::float) AS full_to) AS f,
-         LATERAL (SELECT least(%(wanted)s, floor(full_to))::int AS taken) AS t
+         LATERAL (SELECT least(%(wanted)s::int, floor(full_to))::int AS taken) AS t
 )
 RETURNING granted, tokens
 """

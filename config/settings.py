@@ -94,7 +94,6 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "eventbus.recording.correlation.CorrelationMiddleware",
     "api.whole_requests.UnreadMiddleware",
-    "api.throttling.RateLimitMiddleware",
     "api.lockout.LockoutMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -101,13 +101,13 @@ def strays_query() -> str:
 def _of_no_month(table: str, known: Mapping[datetime, Sequence[str]]) -> str:
     """What is true of the rows in the default partition alone, as PostgreSQL sees when it plans. The application's role
     may read them by way of their table, and not in the partition itself."""
-    key, gaps, begins = KEYS[table], [], ""
+    key, gaps, begins = KEYS[table], [], "true"
     for month in (month for month, names in known.items() if f"{table}_{month:%Y_%m}" in names):
-        first, next_first = first_id_at(month), first_id_at(month_start(month, 1))
-        if begins != str(first):
-            gaps.append(" AND ".join([*([f"{key} >= '{begins}'"] if begins else []), f"{key} < '{first}'"]))
-        begins = str(next_first)
-    return " OR ".join([*gaps, f"{key} >= '{begins}'" if begins else "true"])
+        first = f"{key} >= '{first_id_at(month)}'"
+        if begins != first:
+            gaps.append(f"{begins} AND NOT {first}")
+        begins = f"{key} >= '{first_id_at(month_start(month, 1))}'"
+    return " OR ".join([*gaps, begins])
 
 
 def create_partitions(wanted: Iterable[datetime]) -> list[str]:

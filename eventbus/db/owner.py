@@ -8,9 +8,10 @@ and what makes and drops tables works as their owner: `migrate`, the upkeep, `pr
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from eventbus.conf import bus_settings
+from eventbus.db.entries import completed, connect_by
 from eventbus.db.sql import fetch, quoted
 
 _ARCHIVE = """
@@ -22,9 +23,7 @@ JOIN pg_namespace ON pg_namespace.oid = relnamespace
 def become_owner() -> None:
     """Let this process work as the tables' owner from now on, if that is a role of its own."""
     if bus_settings.OWNER_DATABASE is not None:
-        connection.close()
-        owner = connections.configure_settings({"default": bus_settings.OWNER_DATABASE})["default"]
-        connection.settings_dict.update(owner)
+        connect_by(completed(bus_settings.OWNER_DATABASE))
 
 
 @contextmanager
@@ -36,8 +35,7 @@ def as_owner() -> Iterator[None]:
         yield
     finally:
         if connection.settings_dict != before:
-            connection.close()
-            connection.settings_dict.update(before)
+            connect_by(before)
 
 
 @transaction.atomic

@@ -97,11 +97,14 @@ class OlderVersions:
 
     def __init__(self) -> None:
         self._wanted: Callable[[type[Event]], bool] = lambda contract: True
+        # By event type and version, until the next look: the relay asks for each event.
+        self._kept: dict[tuple[str, str], list[type[Event]]] = {}
 
     def look(self) -> None:
         """Find out who is there."""
         read = {routing_key(each.event_type, each.version) for each in older_readers(bindings()) if each}
         self._wanted = lambda contract: contract.routing_key() in read
+        self._kept = {}
 
     def keep_looking(self, stopping: threading.Event) -> None:
         """Look now and then, in a thread of its own: the broker may take its time to answer."""
@@ -116,7 +119,7 @@ class OlderVersions:
 
     def of(self, fields: WireFields) -> tuple[Outgoing, ...]:
         """The messages that tell this event to those who know older versions."""
-        wanted = [each for each in older_versions(fields.event_type, fields.version) if self._wanted(each)]
+        wanted = self._wanted_of(fields.event_type, fields.version)
         if not wanted:
             return ()
         try:
@@ -126,6 +129,13 @@ class OlderVersions:
             # The event itself goes out all the same. The delivery audit names whoever misses the copy.
             log.error("older_readers.no_copy", event_id=str(fields.event_id), error=str(error))
             return ()
+
+    def _wanted_of(self, event_type: str, version: str) -> list[type[Event]]:
+        """The older contracts that somebody reads."""
+        kept, key = self._kept, (event_type, version)
+        if key not in kept:
+            kept[key] = [each for each in older_versions(event_type, version) if self._wanted(each)]
+        return kept[key]
 
 
 def _copy(fields: WireFields, told: Event) -> Outgoing:

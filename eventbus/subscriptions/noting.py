@@ -56,8 +56,8 @@ def unheld() -> list[str]:
         for older in older_versions(contract.type, contract.version)
         if (consumer.name, older.routing_key()) in known and (consumer.name, contract.routing_key()) not in known
     }
-    alive = found - set(bus_settings.RECORD_AS) and any(process.alive for process in processes())
-    return sorted(found - set(bus_settings.RECORD_AS)) if alive else []
+    found -= set(bus_settings.RECORD_AS)
+    return sorted(found) if found and any(process.alive for process in processes()) else []
 
 
 def _subscribe(consumer: Consumer) -> list[str]:

@@ -28,11 +28,11 @@ class Command(BusCommand):
         missing = [each for each in CONTRACTS.values() if not file_of(each.type, each.version).exists()]
         differing = [each for each in CONTRACTS.values() if each not in missing and differs(each)]
         kept = [each for each in differing if not says_the_same(each)]
-        written = [file_of(each.type, each.version) for each in [*missing, *differing] if each not in kept]
+        new = [each for each in [*missing, *differing] if each not in kept]
         if not options["dry_run"]:
-            for contract in [*missing, *differing]:
-                if contract not in kept:
-                    write(contract)
+            for contract in new:
+                write(contract)
+        written = [file_of(each.type, each.version) for each in new]
         if options["json"]:
             self.stdout.write(json.dumps({"written": sorted(map(str, written)), "kept": sorted(map(named, kept))}))
         else:
