@@ -170,6 +170,8 @@ def everything_from(client: socket.socket) -> bytes:
             received += part
     except ConnectionResetError:
         pass  # it sent on after that
+    except TimeoutError:
+        pytest.fail(f"{client.getsockname()} was not hung up on; it was sent {received!r}")
     return received
 
 
