@@ -7,7 +7,7 @@ from eventbus.testing.fixtures import no_events_left_over
 __all__ = ["no_events_left_over"]
 
 #: Seconds for a test with such a mark, the first that it has: real processes take their time on a busy machine.
-LIMITS = {"long": 30 * 60, "faults": 10 * 60, "live": 5 * 60}
+LIMITS = {"long": 30 * 60, "faults": 10 * 60, "live": 5 * 60, "browser": 5 * 60}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

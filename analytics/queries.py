@@ -1,16 +1,19 @@
 """Reads of analytics, as plain data in the API's shape. Days are the shop's; both ends of a range belong to it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Sum
 
 from analytics import days
-from analytics.models import KINDS, CustomerOrder, SalesByDay
+from analytics.models import KINDS, CustomerOrder, SalesByDay, SalesByProduct
 
+#: What is counted of each kind on a day.
+OF_A_DAY = ("orders", "amount", "tax", "charges")
 PERCENTS = (50, 90, 95, 99)
 STAGES = {
     "createdToConfirmed": ("created_at", "confirmed_at"),
@@ -62,9 +65,15 @@ def sales_by_day(asked: Range, currency: str | None = None) -> list[dict[str, An
         rows = rows.filter(currency=currency)
     return [
         {"day": row.day, "currency": row.currency}
-        | {kind: {"orders": getattr(row, f"{kind}_orders"), "amount": getattr(row, f"{kind}_amount")} for kind in KINDS}
+        | {kind: {what: getattr(row, f"{kind}_{what}") for what in OF_A_DAY} for kind in KINDS}
         for row in rows
     ]
+
+
+def sold(product_ids: Collection[str], asked: Range) -> dict[str, int]:
+    """How many of each of these products orders were confirmed for in these days, in whatever currency."""
+    rows = SalesByProduct.objects.filter(product_id__in=product_ids, day__range=(asked.first, asked.last))
+    return dict(rows.order_by().values_list("product_id").annotate(quantity=Sum("confirmed_quantity")))
 
 
 def top_products(asked: Range, currency: str | None = None, *, limit: int) -> list[dict[str, Any]]:

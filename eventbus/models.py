@@ -10,7 +10,7 @@ from eventbus.dead_letters.models import (
     DeadLetterReplayItem,
 )
 from eventbus.heartbeats.models import Heartbeat
-from eventbus.monitoring.models import Alarm, AlarmEvaluation, AlarmNotice
+from eventbus.monitoring.models import Alarm, AlarmChange, AlarmEvaluation, AlarmNotice, Sample, Sampling
 from eventbus.recording.models import Stream
 from eventbus.relay.models import LostQueue, Outbox, RefusedDelivery
 from eventbus.replays.models import ArchiveReplay
@@ -21,6 +21,7 @@ from eventbus.worker.models import OrderedPosition, ProcessedEvent, ProcessedEve
 
 __all__ = [
     "Alarm",
+    "AlarmChange",
     "AlarmEvaluation",
     "AlarmNotice",
     "ArchiveReplay",
@@ -42,6 +43,8 @@ __all__ = [
     "PrunedMonth",
     "Reconciliation",
     "RefusedDelivery",
+    "Sample",
+    "Sampling",
     "Stream",
     "StreamCut",
     "Subscription",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models import F
 
 from eventbus.archive import stream_ends
 from inventory.events import StockReceived
@@ -57,6 +58,23 @@ def stock_now(product_id: str) -> tuple[dict[str, Any], int] | None:
         cursor.execute(_STOCK_NOW, [product_id])
         row = cursor.fetchone()
     return (dict(zip(PUBLIC_FIELDS, row, strict=False)), row[-1]) if row else None
+
+
+def low_stock(*, limit: int) -> list[dict[str, Any]]:
+    """Products of which less is left than their threshold, what is scarcest first."""
+    low = Stock.objects.filter(available__lt=F("low_threshold")).order_by("available", "product_id")
+    return list(low.values(*PUBLIC_FIELDS, "low_threshold")[:limit])
+
+
+def levels(begin: str = "", *, after: str = "", limit: int) -> list[dict[str, Any]]:
+    """Products whose ids begin like this, by id, those after one: what there is of each, and its threshold."""
+    found = Stock.objects.filter(product_id__startswith=begin, product_id__gt=after).order_by("product_id")
+    return list(found.values(*PUBLIC_FIELDS, "low_threshold")[:limit])
+
+
+def find(text: str, *, limit: int) -> list[dict[str, Any]]:
+    """The products that this may mean: by id, or the beginning of an id."""
+    return list(Stock.objects.filter(product_id__startswith=text).order_by("product_id").values(*PUBLIC_FIELDS)[:limit])
 
 
 def public(stock: Stock) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from eventbus import acting_as
 from eventbus.admin import ReadOnlyAdmin
 from notifications import services
 from notifications.models import Mail
+from notifications.queries import STUCK
 
 
 @admin.register(Mail)
@@ -32,7 +33,7 @@ class MailAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Send again mails that are in doubt or were refused", permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: QuerySet[Mail]) -> HttpResponse | None:
-        stuck = queryset.filter(state__in=services.STUCK)
+        stuck = queryset.filter(state__in=STUCK)
         if "confirmed" not in request.POST:
             context: dict[str, Any] = {
                 **self.admin_site.each_context(request),

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from eventbus import Observation, alarm_rule
 from notifications.models import Mail
-from notifications.services import STUCK
+from notifications.queries import STUCK
 
 #: A mail is tried for a day, and then somebody has another one to look at it. Without an end one wrong address would
 #: fire for ever, and hide the next.

@@ -14,6 +14,7 @@ from eventbus.archive import begun_before_restore
 from notifications import rendering, smtp
 from notifications.events import NotificationQueued, NotificationSent
 from notifications.models import Mail, State
+from notifications.queries import STUCK
 from notifications.rendering import MESSAGE_ID
 
 log = structlog.get_logger(__name__)
@@ -22,8 +23,6 @@ log = structlog.get_logger(__name__)
 SENDING_LOCK = 0x4D41494C
 #: Surely not with the mail server.
 NOT_TAKEN = (State.QUEUED, State.FAILED)
-#: What staff may send again: refused for good, or in doubt.
-STUCK = (State.UNKNOWN, State.FAILED)
 
 FORGOTTEN = "It may have been sent before the database was restored to a moment."
 QUEUE = f"""

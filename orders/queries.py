@@ -1,20 +1,24 @@
 """Reads of orders, as plain data in the API's shape."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast, JSONObject
 
 from eventbus import Event, database_time
 from eventbus.archive import as_of as events_as_of
 from eventbus.archive import first_id_at, under_way
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
-from orders.models import Order, Status
+from orders.models import MOVES, Order, OrderAdjustment, Status
 
 #: Which status an order has after each of its events that give it one.
 STATUS_AFTER: dict[type[Event], Status] = {
@@ -29,6 +33,7 @@ _STATUS_BY_TYPE = {contract.type: status for contract, status in STATUS_AFTER.it
 INVENTORY = "inventory.reserve_stock"
 #: Who has to handle something until the order has its answer.
 ANSWERING = (INVENTORY, "orders.confirm", "orders.reject")
+_ADJUSTMENTS = "told_adjustments"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same clock.
 ID_SLACK = timedelta(minutes=1)
@@ -80,7 +85,7 @@ class Page:
 
 
 def as_data(order: Order) -> dict[str, Any]:
-    """An order in the API's shape."""
+    """An order of `orders_of` in the API's shape."""
     return {
         "orderId": order.id,
         "status": order.status,
@@ -96,11 +101,65 @@ def as_data(order: Order) -> dict[str, Any]:
             for item in order.items.all()
         ],
         "shippingAddress": order.shipping_address,
+        "adjustments": [
+            {**each, "amount": in_currency(Decimal(each["amount"]), order.currency)}
+            for each in getattr(order, _ADJUSTMENTS)
+        ],
         "totalAmount": in_currency(order.total_amount, order.currency),
         "currency": order.currency,
         "createdAt": order.created_at,
         "updatedAt": order.updated_at,
     }
+
+
+def in_full(order_id: UUID) -> dict[str, Any] | None:
+    """An order as staff see it: in the API's shape, and which account placed it, its story, and why it was given up."""
+    order = orders_of(None).filter(pk=order_id).first()
+    if order is None:
+        return None
+    return as_data(order) | {
+        "channelId": order.channel_id,
+        "correlationId": order.correlation_id,
+        "cancelReason": order.cancel_reason,
+        "timedOutAt": order.timed_out_at,
+        "isOverdue": order.status == Status.CREATED and order.created_at < database_time() - settings.ORDER_DEADLINE,
+        "mayBecome": sorted(MOVES.get(Status(order.status), ())),
+    }
+
+
+#: So many digits of an id are enough to look for.
+_PREFIX = re.compile(r"[0-9a-f]{6,32}")
+
+
+def find(text: str, *, limit: int) -> list[dict[str, Any]]:
+    """The newest orders that this may mean: by id, the beginning of one (six digits or more, and after an ellipsis its
+    end), e-mail address or customer."""
+    begin, _, end = text.lower().replace("-", "").partition("…")
+    meant = [Q(customer_id=text), Q(customer_email__iexact=text)]
+    if _PREFIX.fullmatch(begin):
+        meant.append(Q(id__range=(UUID(begin.ljust(32, "0")), UUID(begin.ljust(32, "f")))))
+    # Each by its own index: of an OR the planner may make a walk through all orders.
+    few = 1_000 if end else limit
+    columns = ("id", "status", "customer_id", "total_amount", "currency", "created_at")
+    first, *others = (Order.objects.filter(each).order_by("-id").values(*columns)[:few] for each in meant)
+    rows: Any = first.union(*others).order_by("-id")[:few]
+    return [_found(row) for row in rows if row["id"].hex.endswith(end)][:limit]
+
+
+def _found(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "orderId": row["id"],
+        "status": row["status"],
+        "customerId": row["customer_id"],
+        "totalAmount": in_currency(row["total_amount"], row["currency"]),
+        "currency": row["currency"],
+        "createdAt": row["created_at"],
+    }
+
+
+def count_overdue(*, limit: int) -> int:
+    """How many orders nothing has answered in time, counted no further than the limit."""
+    return overdue(Order.objects.all(), database_time()).order_by().values("pk")[:limit].count()
 
 
 class HistoryGone(Exception):
@@ -123,8 +182,13 @@ def as_of(order: Order, moment: datetime) -> dict[str, Any] | None:
 
 
 def orders_of(channel_id: int | None) -> QuerySet[Order]:
-    """A channel's orders with their lines; everyone's for None."""
-    orders = Order.objects.prefetch_related("items")
+    """A channel's orders with their lines and adjustments; everyone's for None."""
+    # Few orders have any: not worth a statement of their own.
+    adjustments = OrderAdjustment.objects.filter(order=OuterRef("pk")).order_by("line")
+    told = ArraySubquery(
+        adjustments.values(told=JSONObject(kind="kind", label="label", amount=Cast("amount", TextField())))
+    )
+    orders = Order.objects.prefetch_related("items").annotate(**{_ADJUSTMENTS: told})
     return orders if channel_id is None else orders.filter(channel_id=channel_id)
 
 
@@ -135,11 +199,12 @@ def page_of(
     cursor: Cursor | None = None,
     status: Status | None = None,
     customer_id: str | None = None,
+    customer_email: str | None = None,
     created_from: datetime | None = None,
     created_to: datetime | None = None,
 ) -> Page:
     """A page, newest first, of those that match; `created_to` itself is outside."""
-    wanted: dict[str, Any] = {"status": status, "customer_id": customer_id}
+    wanted: dict[str, Any] = {"status": status, "customer_id": customer_id, "customer_email__iexact": customer_email}
     orders = orders.filter(**{field: value for field, value in wanted.items() if value is not None})
     # Ids begin with the time, and the lists' indexes end with the id: bounds on it keep a page of long ago fast.
     if created_from is not None:

@@ -17,7 +17,7 @@ from eventbus.db.locks import AdvisoryLock
 from eventbus.db.sql import fetch
 from eventbus.heartbeats.processes import processes
 from eventbus.ids import new_id
-from eventbus.monitoring.models import Alarm, AlarmNotice, AlarmState
+from eventbus.monitoring.models import Alarm, AlarmChange, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES, Observation, Rule
 from eventbus.monitoring.status import bus_status_or_error
 from eventbus.relay.lag import outbox_lag
@@ -125,6 +125,11 @@ def _store(alarms: Iterable[Alarm], changed: list[Alarm], now: datetime) -> None
     )
     for alarm in changed:
         log.warning("alarm.changed", alarm=alarm.name, subject=alarm.subject, state=alarm.state, value=alarm.value)
+    AlarmChange.objects.filter(changed_at__lt=now - KEEP_NOTICES).delete()
+    AlarmChange.objects.bulk_create(
+        AlarmChange(name=each.name, subject=each.subject, state=each.state, value=each.value, changed_at=now)
+        for each in changed
+    )
     AlarmNotice.objects.filter(changed_at__lt=now - KEEP_NOTICES).delete()
     AlarmNotice.objects.bulk_create(
         AlarmNotice(

@@ -1,4 +1,5 @@
-"""The watching does not rest on the watched: alarms are evaluated and sent without broker, beat and workers.
+"""The watching does not rest on the watched: alarms are evaluated and sent, and samples taken, without broker, beat and
+workers.
 
 Relays and the dead-letter processes each have a watcher, in threads beside their work. They take turns, so that each
 half minute is evaluated once, and each is there for the other: if one of them hangs, is frozen or gone, the other says
@@ -19,7 +20,7 @@ from eventbus.conf import bus_settings
 from eventbus.db.sessions import hurry_sessions, within
 from eventbus.db.sql import fetch
 from eventbus.ids import new_id
-from eventbus.monitoring import alarms, notifier
+from eventbus.monitoring import alarms, notifier, samples
 from eventbus.monitoring.models import AlarmNotice, AlarmState
 
 log = structlog.get_logger(__name__)
@@ -154,6 +155,8 @@ class Watcher(threading.Thread):
                     alarms.evaluate()
                 for courier in self.couriers:
                     courier.wake.set()
+            with within(PATIENCE):
+                samples.take_if_due()
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             connection.close()
             if (cause := no_answer()) is not None:

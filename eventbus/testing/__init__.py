@@ -10,11 +10,14 @@ from eventbus.testing.bus import (
     delivered,
     empty_bus,
     from_archive,
+    given_up,
     on_the_wire,
     prune_before,
     prune_this_month,
     published,
+    put_off,
     recorded,
+    subscribed,
 )
 from eventbus.testing.waiting import wait_until
 from eventbus.worker.models import ProcessedEvent
@@ -30,10 +33,13 @@ __all__ = [
     "empty_bus",
     "ensure_partitions",
     "from_archive",
+    "given_up",
     "on_the_wire",
     "prune_before",
     "prune_this_month",
     "published",
+    "put_off",
     "recorded",
+    "subscribed",
     "wait_until",
 ]

@@ -14,11 +14,20 @@ from eventbus.conf import bus_settings
 from eventbus.contracts.codec import decode, encode_envelope, from_row
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WireFields
+from eventbus.dead_letters.message import read_message
+from eventbus.dead_letters.models import DeadLetter
+from eventbus.dead_letters.store import ingest
 from eventbus.declaration import Consumer
+from eventbus.errors import Reason
 from eventbus.ids import new_id
 from eventbus.recording.publish import publish
 from eventbus.relay.models import Outbox
+from eventbus.retries.models import WaitingRetry
+from eventbus.retries.writing import write
+from eventbus.subscriptions.noting import note_subscriptions
 from eventbus.worker import inbox
+from eventbus.worker.delivery import Delivery
+from eventbus.worker.failures import GiveUp, RetryLater, dead_message, retry_message
 
 E = TypeVar("E", bound=Event)
 
@@ -75,7 +84,7 @@ def deliver(event: Event | Sequence[Event], *, to: Consumer, attempt: int = 1) -
     for each in events:
         if each._envelope is None:
             each._envelope = delivered(each).envelope
-    return inbox.process(to, [inbox.Arrival(each, attempt) for each in events])
+    return inbox.process(to, [inbox.Arrival(to.as_read(each), attempt) for each in events])
 
 
 def recorded(*events: E) -> list[E]:
@@ -114,3 +123,37 @@ def prune_before(moment: datetime) -> list[retention.Month]:
 def from_archive(row: ArchivedEvent) -> Event:
     """An archived event as a consumer sees it."""
     return from_row(row.wire_fields)
+
+
+def given_up(event_id: UUID, *, at: Consumer, error: str = "no", attempts: int = 4) -> DeadLetter:
+    """The dead letter of an archived event, as if this consumer had given it up with a ValueError."""
+    body = encode_envelope(ArchivedEvent.objects.get(pk=event_id).wire_fields)
+    failed = Delivery(body, {"x-attempt": attempts})
+    now = datetime.now(UTC)
+    inbox.mark_dead(at, event_id, attempts)
+    sent = dead_message(at, failed, GiveUp(Reason.EXHAUSTED), ValueError(error), now)
+    headers = sent.properties["application_headers"]
+    ingest([read_message(at.name, body, headers, {"message_id": str(event_id)}, now=now)])
+    return DeadLetter.objects.get(consumer=at.name, event_id=event_id)
+
+
+def put_off(event_id: UUID, *, at: Consumer, error: str = "no", seconds: float = 60) -> WaitingRetry:
+    """The waiting retry of an archived event, as if its first attempt at this consumer had failed with a ValueError."""
+    row = ArchivedEvent.objects.get(pk=event_id)
+    body, now = encode_envelope(row.wire_fields), datetime.now(UTC)
+    failed = Delivery(body, {}, {"message_id": str(event_id)})
+    write(
+        retry_message(at, failed, RetryLater(seconds, 2), ValueError(error), now),
+        after=seconds,
+        attempt=2,
+        first_failed_at=now,
+        error=f"ValueError: {error}",
+        event_id=event_id,
+        envelope=from_row(row.wire_fields).envelope,
+    )
+    return WaitingRetry.objects.get(consumer=at.name, event_id=event_id)
+
+
+def subscribed() -> None:
+    """Every declared consumer listens from now on, as it does once the topology is declared."""
+    note_subscriptions()

@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from eventbus.db.cleaning import clean
+
+MAX_ERROR_CHARS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -39,6 +43,17 @@ class Delivery:
     def first_failed_at(self, now: datetime) -> datetime:
         """When its first attempt failed, in UTC: now, where none did or the header is not a time that has been."""
         return min(read_moment(self.headers.get("x-first-failed-at")) or now, now)
+
+    @property
+    def failed_before(self) -> datetime | None:
+        """When its first attempt failed, in UTC; None where none did, or the header is not a time."""
+        return read_moment(self.headers.get("x-first-failed-at")) if self.attempt > 1 else None
+
+    @property
+    def last_error(self) -> str | None:
+        """What the attempt before this one ended with, as far as the headers say."""
+        before = self.attempts if self.attempt > 1 else []
+        return clean(str(before[-1].get("error", "")))[:MAX_ERROR_CHARS] or None if before else None
 
     @property
     def attempts(self) -> list[dict[str, Any]]:

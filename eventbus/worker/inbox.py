@@ -6,7 +6,8 @@ that consumer and event: the dead letter becomes replayed, and so does its item 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -25,11 +26,14 @@ from eventbus.worker.telling import told
 # Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
 # is what it waits for. So may that of an event that waits behind one.
 CLAIM = """
-INSERT INTO processed_event AS done (event_id, consumer, attempts, payload_hash)
-SELECT event_id, %s, attempts, hash FROM unnest(%s::uuid[], %s::int[], %s::bigint[]) AS t(event_id, attempts, hash)
+INSERT INTO processed_event AS done (event_id, consumer, attempts, payload_hash, first_failed_at, last_error)
+SELECT event_id, %s, attempts, hash, failed_at, error
+FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::timestamptz[], %s::text[])
+    AS t(event_id, attempts, hash, failed_at, error)
 ORDER BY event_id
 ON CONFLICT (event_id, consumer) DO UPDATE
-    SET outcome = 'done', attempts = EXCLUDED.attempts, payload_hash = EXCLUDED.payload_hash, processed_at = now()
+    SET outcome = 'done', attempts = EXCLUDED.attempts, payload_hash = EXCLUDED.payload_hash, processed_at = now(),
+        first_failed_at = EXCLUDED.first_failed_at, last_error = EXCLUDED.last_error
     WHERE done.outcome IN ('dead', 'waiting')
 RETURNING event_id
 """
@@ -50,10 +54,12 @@ ON CONFLICT (event_id, consumer) DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event as it arrived at a consumer; `attempt` counts from 1."""
+    """An event as it arrived at a consumer; `attempt` counts from 1. What failed before says when first, and how."""
 
     event: Event
     attempt: int = 1
+    first_failed_at: datetime | None = None
+    last_error: str | None = None
 
 
 def process(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
@@ -86,8 +92,9 @@ def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
     if consumer.tables:
         pause.wait_while_paused(consumer.name)
     plan = ordering.plan(consumer, [arrival.event for arrival in arrivals])
-    attempts = {arrival.event.envelope.event_id: arrival.attempt for arrival in arrivals}
-    fresh = _claim(consumer, [Arrival(event, attempts.get(event.envelope.event_id, 1)) for event in plan.due])
+    arrived = {arrival.event.envelope.event_id: arrival for arrival in arrivals}
+    due = [replace(arrived.get(event.envelope.event_id) or Arrival(event), event=event) for event in plan.due]
+    fresh = _claim(consumer, due)
     # Also of what is fresh: what is due is read from the archive, whatever arrived under its id.
     _refuse_impostors(consumer, arrivals)
     with single_statement():
@@ -95,7 +102,7 @@ def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
             try:
                 handle(consumer, [event])
             except Exception as error:
-                if event.envelope.event_id in attempts:
+                if event.envelope.event_id in arrived:
                     raise
                 cause = told(f"{type(error).__name__}: {error}", event)
                 raise BlockedByEarlier(f"{event.envelope.event_id}: {cause}") from error
@@ -107,12 +114,16 @@ def _process_in_order(consumer: Consumer, arrivals: Sequence[Arrival]) -> int:
 def _claim(consumer: Consumer, arrivals: Sequence[Arrival]) -> list[Event]:
     """Insert the inbox rows; returns the events that were not there yet, in the order of arrival."""
     by_id = {arrival.event.envelope.event_id: arrival for arrival in arrivals}
+    if not by_id:
+        return []
     statement = CLAIM_OF_PROJECTION if consumer.tables else CLAIM
     paused = [consumer.name] if consumer.tables else []
     with connection.cursor() as cursor:
-        attempts = [arrival.attempt for arrival in by_id.values()]
-        hashes = [payload_hash(arrival.event) for arrival in by_id.values()]
-        cursor.execute(statement, [consumer.name, list(by_id), attempts, hashes, *paused])
+        rows = [
+            (each.attempt, payload_hash(each.event), each.first_failed_at, each.last_error) for each in by_id.values()
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        cursor.execute(statement, [consumer.name, list(by_id), *columns, *paused])
         new = {event_id for (event_id,) in cursor.fetchall()}
     return [arrival.event for event_id, arrival in by_id.items() if event_id in new]
 

@@ -21,7 +21,9 @@ class ProcessedEvent(models.Model):
     outcome = models.TextField(choices=Outcome.choices, default=Outcome.DONE)
     attempts = models.IntegerField(default=1)
     payload_hash = models.BigIntegerField(null=True, help_text="None where nobody has read the payload.")
-    processed_at = models.DateTimeField()
+    processed_at = models.DateTimeField(help_text="When the transaction that handled it began.")
+    first_failed_at = models.DateTimeField(null=True, help_text="Where it did not succeed at once.")
+    last_error = models.TextField(null=True, help_text="How the attempt before the last one ended.")  # noqa: DJ001
 
     class Meta:
         db_table = "processed_event"

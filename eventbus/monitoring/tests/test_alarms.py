@@ -17,7 +17,7 @@ from eventbus.heartbeats.processes import ProcessStatus
 from eventbus.ids import first_id_at
 from eventbus.monitoring import alarms, bus_rules
 from eventbus.monitoring.alarms import evaluate, step
-from eventbus.monitoring.models import Alarm, AlarmEvaluation, AlarmNotice, AlarmState
+from eventbus.monitoring.models import Alarm, AlarmChange, AlarmEvaluation, AlarmNotice, AlarmState
 from eventbus.monitoring.rules import RULES, Observation, Rule, alarm_rule
 from eventbus.monitoring.status import BusStatus, QueueStatus
 from eventbus.relay.lag import Lag, outbox_lag
@@ -130,6 +130,16 @@ class TestEvaluating:
             ("m.m", "pending"),
             ("a.a", "ok"),
         ]
+
+    def test_each_change_is_kept_whoever_is_notified(self, measured: dict[str, float]) -> None:
+        for value in (2_000, 2_000, 2_000, 2_000, 0):
+            measured["a.b"] = value
+            evaluate()
+        assert list(AlarmChange.objects.order_by("pk").values_list("subject", "state")) == [
+            ("a.b", "firing"),
+            ("a.b", "ok"),
+        ]
+        assert not AlarmNotice.objects.exists()
 
     def test_a_change_is_noted_once_for_each_channel(self, measured: dict[str, float], settings: Any) -> None:
         settings.EVENTBUS_ALARM_EMAIL, settings.EVENTBUS_ALARM_WEBHOOK_URL = (
