@@ -2,7 +2,8 @@
 
 A delivery on queue Q becomes a task of the consumer that is called Q, under its own task id, so that the pool, late
 acks, time limits, Flower and signals work as for any Celery task. What is waiting on a queue while its slots are busy
-goes through as one run (group commit); with nothing waiting an event goes alone and at once.
+goes through as one run (group commit); with nothing waiting an event goes alone and at once, unless there is so much to
+do that its run had better wait for company.
 """
 
 from collections.abc import Callable, Mapping, Sequence

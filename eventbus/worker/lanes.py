@@ -33,7 +33,6 @@ OWN_HEADERS = (
 #: Seconds until a delivery of which nothing could be noted runs again: at first, and after so many of that.
 KEEP, KEEP_LATER, LATER = 1.0, 10.0, 60.0
 
-
 #: Seconds between the beginnings of two runs that are not full, at most.
 LONGEST_PAUSE = 0.25
 
