@@ -81,8 +81,8 @@ def test_a_worker_that_starts_during_an_alarm_consumes_whatever_it_is_asked_mean
         # As Flower does it. The broker lets a connection's first publish through.
         for _ in range(2):
             live_bus.run("-m", "celery", "-A", "config", "inspect", "ping", "--timeout", "1")
-        live_bus.wait_for(lambda: done(live_bus, *naps) == len(naps), "all to be handled", 60)
-        live_bus.wait_for(lambda: in_hand(live_bus, "slow.nap") == 0, "its acknowledgements", 60)
+        wait_in_alarm(live_bus, lambda: done(live_bus, *naps) == len(naps), "all to be handled")
+        wait_in_alarm(live_bus, lambda: in_hand(live_bus, "slow.nap") == 0, "its acknowledgements")
         live_bus.term("worker slow")
     live_bus.query("DELETE FROM broken WHERE what = 'slow'")
 
@@ -103,8 +103,8 @@ def test_workers_that_run_when_an_alarm_begins_consume_all_that_waits(
         with alarm():
             thawed()
             all_done = 2 * len(probes) + 3 * len(asked) + len(naps)
-            live_bus.wait_for(lambda: done(live_bus, *probes, *asked, *naps) == all_done, "all to be handled", 60)
-            live_bus.wait_for(lambda: not any(in_hand(live_bus, queue) for queue in QUEUES), "acknowledgements", 60)
+            wait_in_alarm(live_bus, lambda: done(live_bus, *probes, *asked, *naps) == all_done, "all to be handled")
+            wait_in_alarm(live_bus, lambda: not any(in_hand(live_bus, queue) for queue in QUEUES), "acknowledgements")
     live_bus.query("DELETE FROM broken WHERE what = 'slow'")
     assert live_bus.effects("probe.count", *probes) == len(probes)
 
@@ -120,13 +120,18 @@ def test_what_is_given_up_during_an_alarm_holds_up_nothing(
         live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the relay")
         with alarm():
             thawed()
-            live_bus.wait_for(
-                lambda: live_bus.effects("trouble.obey", *asked) == 120, "the good ones to be handled", 60
+            wait_in_alarm(
+                live_bus, lambda: live_bus.effects("trouble.obey", *asked) == 120, "the good ones to be handled"
             )
-            live_bus.wait_for(lambda: in_hand(live_bus, "trouble.obey") == 0, "the bad ones to be settled", 60)
+            wait_in_alarm(live_bus, lambda: in_hand(live_bus, "trouble.obey") == 0, "the bad ones to be settled")
     live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM waiting_retry") == [(0,)], "what was put off", 60)
     given_up = {letter.properties["message_id"] for letter in live_bus.wire.take("trouble.obey.dead", 20)}
     assert given_up == {str(event_id) for event_id in asked[:40:2]}
+
+
+def wait_in_alarm(bus: LiveBus, condition: Callable[[], bool], what: str) -> None:
+    """The alarm lasts until the test ends it: what it holds up would never come, and all else may take its time."""
+    bus.wait_for(condition, what, 240)
 
 
 @contextmanager
