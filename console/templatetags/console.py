@@ -104,7 +104,10 @@ def spark(values: Sequence[float | None], label: str, kind: str = "") -> SafeStr
             lines.append([])
         else:
             lines[-1].append(f"{place * step:.2f},{29 - value / highest * 27:.2f}")
-    drawn = format_html_join("", '<polyline points="{}"/>', ((" ".join(line),) for line in lines if len(line) > 1))
+    # What stands alone is a dot: a line from a place to itself, with round ends.
+    drawn = format_html_join(
+        "", '<polyline points="{}"/>', ((" ".join(line * 2 if len(line) == 1 else line),) for line in lines if line)
+    )
     return format_html(
         '<svg class="spark {}" viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="{}">'
         "<title>{}</title>{}</svg>",
