@@ -2,7 +2,20 @@
 
 from django.urls import path
 
-from console.views import activity, alarms, dispatch, home, letters, login, orders, pipeline, search, stock, trace
+from console.views import (
+    activity,
+    alarms,
+    dispatch,
+    events,
+    home,
+    letters,
+    login,
+    orders,
+    pipeline,
+    search,
+    stock,
+    trace,
+)
 
 app_name = "console"
 
@@ -22,6 +35,7 @@ urlpatterns = [
     path("pipeline/", pipeline.pipeline, name="pipeline"),
     path("pipeline/consumers/<str:name>/", pipeline.consumer, name="consumer"),
     path("pipeline/alarms/", alarms.alarms, name="alarms"),
+    path("pipeline/events/", events.events, name="events"),
     path("pipeline/dead-letters/", letters.letters, name="letters"),
     path("pipeline/dead-letters/groups/<int:group_id>/replay/", letters.replay, name="replay-group"),
     path("pipeline/dead-letters/groups/<int:group_id>/discard/", letters.discard, name="discard-group"),

@@ -57,6 +57,8 @@ def addresses(order: Order) -> dict[str, str]:
         reverse("console:stock"): "inventory.view_stock",
         reverse("console:letters"): "eventbus.view_deadlettergroup",
         f"{reverse('console:letters')}?group={group_id()}": "eventbus.view_deadlettergroup",
+        reverse("console:events"): "eventbus.view_pipeline",
+        reverse("console:events") + "?type=order.confirmed": "eventbus.view_pipeline",
         reverse("console:alarms"): "eventbus.view_alarm",
         reverse("console:pipeline"): "eventbus.view_pipeline",
         reverse("console:consumer", args=[reserve_stock.name]): "eventbus.view_pipeline",
