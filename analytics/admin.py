@@ -83,11 +83,7 @@ class SalesByDayAdmin(PageAdmin):
         }
         bars = [Series(kind, amounts[kind], kind) for kind in ("confirmed", "shipped")]
         totals = {
-            kind: {
-                "orders": sum(row[kind]["orders"] for row in rows.values()),
-                "amount": sum(row[kind]["amount"] for row in rows.values()),
-            }
-            for kind in KINDS
+            kind: {what: sum(row[kind][what] for row in rows.values()) for what in queries.OF_A_DAY} for kind in KINDS
         }
         return money | {
             "rows": [rows[day] for day in reversed(asked.days) if day in rows],

@@ -1,12 +1,13 @@
 """What analytics listens to: everything that happens to orders. Each consumer keeps one read model."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from analytics import services
 from analytics.models import CustomerOrder, Fulfilment, SalesByDay, SalesByProduct
 from analytics.services import Fact, Line
 from eventbus import consumer
-from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
+from orders.events import AdjustmentKind, OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 
 OrderEvent = OrderCreated | OrderConfirmed | OrderRejected | OrderCancelled | OrderShipped
 ALL = (OrderCreated, OrderConfirmed, OrderRejected, OrderCancelled, OrderShipped)
@@ -43,14 +44,19 @@ def fulfilment(events: Sequence[OrderCreated | OrderConfirmed | OrderShipped]) -
 
 
 def as_fact(event: OrderEvent) -> Fact:
-    """What the read models need of an event."""
+    """What the read models need of an event. Where it tells no adjustments, the whole total counts as sales."""
+    parts = dict.fromkeys(AdjustmentKind, Decimal(0))
+    for each in event.adjustments:
+        parts[each.kind] += each.amount
     return Fact(
         kind=event.type.removeprefix("order."),
         at=event.envelope.occurred_at,
         order_id=event.order_id,
-        customer_id=event.customer_id,
+        customer_id=event.customer.id if isinstance(event, OrderCreated) else event.customer_id,
         currency=event.currency,
-        amount=event.total_amount,
+        total=event.total_amount,
+        tax=parts[AdjustmentKind.TAX],
+        charges=parts[AdjustmentKind.SHIPPING] + parts[AdjustmentKind.FEE] + parts[AdjustmentKind.ROUNDING],
         lines=tuple(
             Line(item.product_id, item.product_name, item.quantity, item.quantity * item.unit_price)
             for item in event.items

@@ -23,7 +23,10 @@ class ExactAmount(models.DecimalField):  # type: ignore[type-arg]
 
 
 class SalesByDay(models.Model):
-    """What happened to orders on a day of the shop, in one currency. One order may count on several days."""
+    """What happened to orders on a day of the shop, in one currency. One order may count on several days.
+
+    Amounts are what the goods brought, less the discounts; charges are shipping, fees and roundings.
+    """
 
     # One column, because Django's admin can't show a composite key.
     id = models.TextField(primary_key=True, db_collation="C", help_text="day/currency")
@@ -31,14 +34,24 @@ class SalesByDay(models.Model):
     currency = models.TextField(db_collation="C")
     created_orders = models.BigIntegerField(default=0)
     created_amount = ExactAmount()
+    created_tax = ExactAmount(db_default=0)
+    created_charges = ExactAmount(db_default=0)
     confirmed_orders = models.BigIntegerField(default=0)
     confirmed_amount = ExactAmount()
+    confirmed_tax = ExactAmount(db_default=0)
+    confirmed_charges = ExactAmount(db_default=0)
     rejected_orders = models.BigIntegerField(default=0)
     rejected_amount = ExactAmount()
+    rejected_tax = ExactAmount(db_default=0)
+    rejected_charges = ExactAmount(db_default=0)
     cancelled_orders = models.BigIntegerField(default=0)
     cancelled_amount = ExactAmount()
+    cancelled_tax = ExactAmount(db_default=0)
+    cancelled_charges = ExactAmount(db_default=0)
     shipped_orders = models.BigIntegerField(default=0)
     shipped_amount = ExactAmount()
+    shipped_tax = ExactAmount(db_default=0)
+    shipped_charges = ExactAmount(db_default=0)
 
     class Meta:
         ordering = ["-day", "currency"]

@@ -12,6 +12,8 @@ from django.db.models import F, Sum
 from analytics import days
 from analytics.models import KINDS, CustomerOrder, SalesByDay, SalesByProduct
 
+#: What is counted of each kind on a day.
+OF_A_DAY = ("orders", "amount", "tax", "charges")
 PERCENTS = (50, 90, 95, 99)
 STAGES = {
     "createdToConfirmed": ("created_at", "confirmed_at"),
@@ -63,7 +65,7 @@ def sales_by_day(asked: Range, currency: str | None = None) -> list[dict[str, An
         rows = rows.filter(currency=currency)
     return [
         {"day": row.day, "currency": row.currency}
-        | {kind: {"orders": getattr(row, f"{kind}_orders"), "amount": getattr(row, f"{kind}_amount")} for kind in KINDS}
+        | {kind: {what: getattr(row, f"{kind}_{what}") for what in OF_A_DAY} for kind in KINDS}
         for row in rows
     ]
 

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from analytics.days import day_of
 from analytics.models import KINDS
+from analytics.queries import OF_A_DAY
 from eventbus import encode_json
 
 
@@ -29,24 +30,34 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that happened to an order, `kind` being one of KINDS."""
+    """Something that happened to an order, `kind` being one of KINDS.
+
+    `total` is what the customer pays; `tax` and `charges` (shipping, fees, rounding) are parts of it.
+    """
 
     kind: str
     at: datetime
     order_id: UUID
     customer_id: str
     currency: str
-    amount: Decimal
+    total: Decimal
     lines: tuple[Line, ...]
+    tax: Decimal = Decimal(0)
+    charges: Decimal = Decimal(0)
+
+    @property
+    def sales(self) -> Decimal:
+        """What the goods brought, less the discounts."""
+        return self.total - self.tax - self.charges
 
     @property
     def day(self) -> str:
         return day_of(self.at).isoformat()
 
 
-def _adding(table: str, key: dict[str, str], counted: str, newest: str = "") -> str:
-    """The statement that adds to a table's `{kind}_{counted}` and `{kind}_amount` columns."""
-    added = {f"{kind}_{what}": "numeric" for kind in KINDS for what in (counted, "amount")}
+def _adding(table: str, key: dict[str, str], counted: Sequence[str], newest: str = "") -> str:
+    """The statement that adds to a table's columns of each kind: `created_amount`, `created_orders` …"""
+    added = {f"{kind}_{what}": "numeric" for kind in KINDS for what in counted}
     typed = ", ".join(f"{name} {kind}" for name, kind in (key | added).items())
     sums = ", ".join(f"{name} = known.{name} + EXCLUDED.{name}" for name in added)
     columns = ", ".join(key | added)
@@ -57,7 +68,8 @@ def _adding(table: str, key: dict[str, str], counted: str, newest: str = "") -> 
     """
 
 
-ADD_TO_DAYS = _adding("analytics_salesbyday", {"id": "text", "day": "date", "currency": "text"}, "orders")
+OF_A_PRODUCT = ("quantity", "amount")
+ADD_TO_DAYS = _adding("analytics_salesbyday", {"id": "text", "day": "date", "currency": "text"}, OF_A_DAY)
 # Names are compared where two orders came at the same moment: which of them was handled first must not matter.
 _NEWER = "(EXCLUDED.named_at, EXCLUDED.product_name) > (known.named_at, known.product_name)"
 ADD_TO_PRODUCTS = _adding(
@@ -70,7 +82,7 @@ ADD_TO_PRODUCTS = _adding(
         "product_name": "text",
         "named_at": "timestamptz",
     },
-    "quantity",
+    OF_A_PRODUCT,
     f""", product_name = CASE WHEN {_NEWER} THEN EXCLUDED.product_name ELSE known.product_name END,
         named_at = greatest(known.named_at, EXCLUDED.named_at)""",
 )
@@ -104,9 +116,11 @@ def add_to_days(facts: Sequence[Fact]) -> None:
     rows: dict[str, dict[str, Any]] = {}
     for fact in facts:
         key = f"{fact.day}/{fact.currency}"
-        row = rows.setdefault(key, {"id": key, "day": fact.day, "currency": fact.currency, **_nothing("orders")})
+        row = rows.setdefault(key, {"id": key, "day": fact.day, "currency": fact.currency, **_nothing(OF_A_DAY)})
         row[f"{fact.kind}_orders"] += 1
-        row[f"{fact.kind}_amount"] += fact.amount
+        row[f"{fact.kind}_amount"] += fact.sales
+        row[f"{fact.kind}_tax"] += fact.tax
+        row[f"{fact.kind}_charges"] += fact.charges
     _write(ADD_TO_DAYS, rows.values())
 
 
@@ -125,7 +139,7 @@ def add_to_products(facts: Sequence[Fact]) -> None:
                     "product_id": line.product_id,
                     "product_name": line.product_name,
                     "named_at": fact.at,
-                    **_nothing("quantity"),
+                    **_nothing(OF_A_PRODUCT),
                 }
             if (fact.at, line.product_name) > (row["named_at"], row["product_name"]):
                 row["named_at"], row["product_name"] = fact.at, line.product_name
@@ -145,7 +159,7 @@ def note_orders(facts: Sequence[Fact]) -> None:
             status=fact.kind.upper(),
             status_at=fact.at,
             pieces=sum(line.quantity for line in fact.lines),
-            total_amount=fact.amount,
+            total_amount=fact.total,
             currency=fact.currency,
         )
     _write(NOTE_ORDERS, rows.values())
@@ -159,8 +173,8 @@ def note_stages(facts: Sequence[Fact]) -> None:
     _write(NOTE_STAGES, rows.values())
 
 
-def _nothing(counted: str) -> dict[str, Any]:
-    return {f"{kind}_{counted}": 0 for kind in KINDS} | {f"{kind}_amount": Decimal(0) for kind in KINDS}
+def _nothing(counted: Sequence[str]) -> dict[str, Any]:
+    return {f"{kind}_{what}": Decimal(0) for kind in KINDS for what in counted}
 
 
 def _write(statement: str, rows: Iterable[dict[str, Any]]) -> None:

@@ -4,6 +4,30 @@ from django.conf import settings
 from django.db import models
 
 
+class ChannelLimit(models.Model):
+    """How often a caller may ask, where that is not CHANNEL_RATE_LIMIT."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", primary_key=True)
+    per_second = models.PositiveIntegerField(
+        "requests a second", help_text="Twice as many at once. 0: as many as it likes."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.per_second} a second"
+
+
+class Bucket(models.Model):
+    """A bucket of tokens: see `api.buckets`. Unlogged: after a crash all are full again."""
+
+    key = models.TextField(primary_key=True)
+    tokens = models.FloatField()
+    granted = models.IntegerField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class IdempotencyKey(models.Model):
     """The answer to a request that had an Idempotency-Key. `fingerprint` tells a repeat from another request."""
 

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from api import idempotency
+from api import buckets, idempotency
 
 log = structlog.get_logger(__name__)
 
@@ -12,3 +12,9 @@ log = structlog.get_logger(__name__)
 def forget_old_keys() -> None:
     """Delete the idempotency keys that have expired."""
     log.info("idempotency_keys.forgotten", count=idempotency.forget_old_keys())
+
+
+@shared_task(name="api.forget_full_buckets", soft_time_limit=300, time_limit=330)
+def forget_full_buckets() -> None:
+    """Delete the buckets of callers who have not been seen for a day."""
+    log.info("buckets.forgotten", count=buckets.forget_full_buckets())

@@ -49,7 +49,10 @@ class WholeRequests:
         try:
             environ["wsgi.input"] = BytesIO(await body_of(environ, receive))
         except (Problem, RequestDataTooBig, UnreadablePostError) as reason:
-            environ[UNREAD] = reason
+            # Its traceback holds what is received, and the server hangs up only when nothing does: in a process that
+            # idles no garbage collector would undo this circle for a long while.
+            reason.__context__ = None
+            environ[UNREAD] = reason.with_traceback(None)
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.whole.put((environ, answered))
         status, headers, body = await answered

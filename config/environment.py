@@ -3,6 +3,7 @@
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 
@@ -29,6 +30,13 @@ class Environment(environ.Env):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.escape_proxy = True
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """`key=value,key=value`. Raises ImproperlyConfigured."""
+        listed: list[str] = self.list(name, default=[])
+        if wrong := [each for each in listed if "=" not in each]:
+            raise ImproperlyConfigured(f"{name} is a list of key=value, with commas between them, not {wrong[0]!r}.")
+        return dict(each.split("=", 1) for each in listed)
 
 
 env = Environment()

@@ -35,6 +35,9 @@ EVENTBUS_MANAGEMENT_URL = env.str("MANAGEMENT_URL", default="")
 EVENTBUS_EXCHANGE = "orders"
 EVENTBUS_CELERY_APP = "config.celery.app"
 EVENTBUS_SCHEMA_URL = "/api/v1/schemas"
+EVENTBUS_SCHEMA_DIR = BASE_DIR / "schemas"
+# Events that are still recorded in an older major version, as in `order.created=1`: docs/contracts.md.
+EVENTBUS_RECORD_AS = env.pairs("RECORD_AS")
 EVENTBUS_USER_AGENT = "order-pipeline"
 EVENTBUS_CODE_ROOT = BASE_DIR
 # What we ask of PostgreSQL where DATABASE_URL does not say otherwise.
@@ -59,6 +62,10 @@ if direct := env.str("DATABASE_DIRECT_URL", default=""):
     # Then the other one leads through a transaction pooler, where web and workers can do without what a session keeps.
     EVENTBUS_POOLED_DATABASE = read_database_url("DATABASE_URL", env.str("DATABASE_URL"), without_session(DATABASE))
     DATABASES = {"default": read_database_url("DATABASE_DIRECT_URL", direct, DATABASE)}
+EVENTBUS_OWNER_DATABASE = None
+if owner := env.str("OWNER_DATABASE_URL", default=""):
+    # Then the other one may not make or drop a table.
+    EVENTBUS_OWNER_DATABASE = read_database_url("OWNER_DATABASE_URL", owner, DATABASE)
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -87,6 +94,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "eventbus.recording.correlation.CorrelationMiddleware",
     "api.whole_requests.UnreadMiddleware",
+    "api.lockout.LockoutMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -144,6 +152,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["api.strict_json.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.strict_json.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.ContentNegotiation",
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ChannelThrottle"],
     "EXCEPTION_HANDLER": "api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
     # Otherwise `?format=` picks a renderer and hides a misspelt filter.
@@ -154,6 +163,9 @@ REST_KNOX = {
     "TOKEN_TTL": timedelta(days=env.int("TOKEN_DAYS", default=90)),
     "AUTO_REFRESH": False,
 }
+AUTHENTICATION_BACKENDS = ["api.lockout.GuardedBackend"]
+# Requests a second that each caller may make, and twice as many at once; 0: as many as it likes.
+CHANNEL_RATE_LIMIT = env.int("CHANNEL_RATE_LIMIT", default=1_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 email = env.email_url("EMAIL_URL", default="smtp://127.0.0.1:25")

@@ -3,10 +3,14 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from api.schemas import AsyncAPIView
+
 admin.site.site_header = admin.site.site_title = "Order pipeline"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("asyncapi.json", AsyncAPIView.as_view(), name="asyncapi"),
+    path("api/v1/", include("api.urls")),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("inventory.urls")),
     path("api/v1/", include("shipping.urls")),

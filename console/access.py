@@ -70,6 +70,11 @@ def who_could(permission: str) -> list[str]:
     return [role for role, permissions in ROLES.items() if permission in permissions]
 
 
+def allowed(request: HttpRequest, **permissions: str) -> dict[str, bool]:
+    """For templates: which of these the person has, each by its name there."""
+    return {name: request.user.has_perm(permission) for name, permission in permissions.items()}
+
+
 def demand(request: HttpRequest, permission: str) -> None:
     """Raises NotAllowed for who lacks the permission."""
     if not request.user.has_perm(permission):

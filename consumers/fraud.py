@@ -192,15 +192,15 @@ def by_itself(event: OrderCreated) -> list[Finding]:
         broken.append(Rule.AMOUNT)
     if any(item.quantity >= MANY_PIECES for item in event.items):
         broken.append(Rule.PIECES)
-    return [Finding(rule, event.order_id, event.customer_id, event.created_at, event.order_id) for rule in broken]
+    return [Finding(rule, event.order_id, event.customer.id, event.created_at, event.order_id) for rule in broken]
 
 
 def remembered(event: OrderCreated) -> tuple[UUID, str, UUID, UUID, datetime]:
     """A row of FraudOrder. Capitals and spaces at the ends make no other address."""
     lines = [line.strip().casefold() for line in event.shipping_address.model_dump().values()]
     address = uuid5(NAMESPACE_OID, "\n".join(lines))
-    email = uuid5(NAMESPACE_OID, event.customer_email.strip().casefold())
-    return event.order_id, event.customer_id, email, address, event.created_at
+    email = uuid5(NAMESPACE_OID, event.customer.email.strip().casefold())
+    return event.order_id, event.customer.id, email, address, event.created_at
 
 
 def columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:

@@ -1,13 +1,14 @@
 """The event bus: contracts, outbox, relay, inbox, retries and dead letters over PostgreSQL, RabbitMQ and Celery.
 
-What an app needs is imported from here. What needs Django's models is in five public modules beside it:
-`eventbus.archive`, `eventbus.admin`, `eventbus.traces`, `eventbus.pipeline` and `eventbus.testing`. Everything else is
-private to the bus.
+What an app needs is imported from here. What needs Django's models or the broker is in six public modules beside it:
+`eventbus.archive`, `eventbus.admin`, `eventbus.documents`, `eventbus.traces`, `eventbus.pipeline` and
+`eventbus.testing`. All else is private to the bus.
 """
 
+from eventbus.contracts.casting import downcast, upcast
 from eventbus.contracts.event import Contract, Event
 from eventbus.contracts.exact_json import decode_json, encode_json
-from eventbus.contracts.fields import Day, Line, Moment, Named, Whole
+from eventbus.contracts.fields import Day, Line, Moment, Named, OnlyNumbers, Whole
 from eventbus.db.clock import database_time
 from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
@@ -20,6 +21,7 @@ from eventbus.recording.publish import publish, publish_with, single_statement
 from eventbus.recording.streams import expect_version, lock_streams
 from eventbus.relay.admission import admission
 from eventbus.restores.hooks import after_restore, evidence, take_back
+from eventbus.schemas.folder import published_schema
 
 __all__ = [
     "Consumer",
@@ -32,6 +34,7 @@ __all__ = [
     "Moment",
     "Named",
     "Observation",
+    "OnlyNumbers",
     "PermanentFailure",
     "Retry",
     "RetryAfter",
@@ -47,6 +50,7 @@ __all__ = [
     "current_cause",
     "database_time",
     "decode_json",
+    "downcast",
     "encode_json",
     "evidence",
     "expect_version",
@@ -56,6 +60,8 @@ __all__ = [
     "new_id",
     "publish",
     "publish_with",
+    "published_schema",
     "single_statement",
     "take_back",
+    "upcast",
 ]

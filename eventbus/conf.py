@@ -19,6 +19,9 @@ class BusSettings:
     #: The way to PostgreSQL through a transaction pooler, as an entry of DATABASES: web and workers take it. None:
     #: there is no pooler.
     POOLED_DATABASE: Mapping[str, Any] | None = None
+    #: The database with the role that owns the tables, as an entry of DATABASES, for what makes and drops them. None:
+    #: the role of DATABASES owns them.
+    OWNER_DATABASE: Mapping[str, Any] | None = None
     #: Address of RabbitMQ's management API, log-in included: names full queues that nobody declares. Empty: not asked.
     MANAGEMENT_URL: str = ""
     #: The topic exchange. Its name begins those of the bus's other exchanges.
@@ -29,6 +32,10 @@ class BusSettings:
     SMALL_CONSUMERS: str = "consumers"
     #: Where the JSON Schemas of contracts are served: `<this>/<event type>/<version>`.
     SCHEMA_URL: str = "/schemas"
+    #: The folder of the published ones, `<event type>/<version>.json`.
+    SCHEMA_DIR: Path = Path("schemas")
+    #: By event type, the older major version in which it is recorded while code is at work that knows no newer one.
+    RECORD_AS: Mapping[str, str] = {}
     #: How the bus introduces itself to an alarm's webhook.
     USER_AGENT: str = "eventbus"
     #: The project's folder: a failure's place in the code is given relative to it.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Ty
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from eventbus.conf import bus_settings
+from eventbus.contracts.casting import cast, keys_downwards, keys_upwards
 from eventbus.contracts.event import Event
+from eventbus.contracts.versions import major
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -72,7 +74,11 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Consumer(Generic[E]):
-    """A declared consumer. Calling it calls the handler, without the bus."""
+    """A declared consumer. Calling it calls the handler, without the bus.
+
+    `routing_keys` are what its queue is bound by: the versions of its events that it declares, and older ones. `reads`
+    has also the newer ones, of which it is sent what its version can say.
+    """
 
     #: Django's templates call whatever can be called.
     do_not_call_in_templates: ClassVar[bool] = True
@@ -90,9 +96,13 @@ class Consumer(Generic[E]):
     start: Start
     tables: tuple[str, ...]
     routing_keys: tuple[str, ...] = field(init=False)
+    reads: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "routing_keys", tuple(dict.fromkeys(contract.routing_key() for contract in self.on)))
+        bound = dict.fromkeys(key for contract in self.on for key in keys_upwards(contract))
+        newer = dict.fromkeys(key for contract in self.on for key in keys_downwards(contract))
+        object.__setattr__(self, "routing_keys", tuple(bound))
+        object.__setattr__(self, "reads", tuple(bound | newer))
 
     @property
     def group(self) -> str:
@@ -100,6 +110,14 @@ class Consumer(Generic[E]):
         if self.handler.__module__.split(".")[0] == bus_settings.SMALL_CONSUMERS:
             return bus_settings.SMALL_CONSUMERS
         return self.name.split(".")[0]
+
+    def contract_for(self, event: Event) -> type[Event]:
+        """The version of this event's contract that it declares; the event's own of what it does not hear."""
+        return next((contract for contract in self.on if contract.type == event.type), type(event))
+
+    def as_read(self, event: Event) -> Event:
+        """The event in the version that it declares. Raises InvalidEvent."""
+        return cast(event, self.contract_for(event))
 
     @property
     def killed_after(self) -> int:
@@ -212,6 +230,9 @@ def consumer(
     kept = [contract.type for contract in on if contract.internal]
     if kept:
         raise ValueError(f"{name!r}: {', '.join(kept)} is internal: only its own app reads it, from the archive.")
+    versions = {(contract.type, major(contract.version)) for contract in on}
+    if len({event_type for event_type, _ in versions}) < len(versions):
+        raise ValueError(f"{name!r} names two versions of one event: name the newest, and older ones are made into it.")
     if ordered and batched:
         raise ValueError(f"{name!r}: an ordered handler takes one event at a time: in a list a failure has no place.")
 

@@ -64,14 +64,14 @@ def hold_mails() -> None:
 
 def confirmation(event: OrderConfirmed) -> Mail:
     """The mail that answers a confirmed order."""
-    context = rendering.order_context(event.items, event.total_amount, event.currency)
+    context = rendering.order_context(event.items, event.total_amount, event.currency, event.adjustments)
     return rendering.render_mail(Kind.CONFIRMATION, order_id=event.order_id, to=event.customer_email, context=context)
 
 
 def apology(event: OrderRejected) -> Mail:
     """The mail that answers a rejected order. Products are called by the names that the customer saw."""
     names = {item.product_id: item.product_name for item in event.items}
-    context = rendering.order_context(event.items, event.total_amount, event.currency)
+    context = rendering.order_context(event.items, event.total_amount, event.currency, event.adjustments)
     context["shortages"] = [
         {"name": names.get(short.product_id, short.product_id), "requested": short.requested, "left": short.available}
         for short in event.shortages
@@ -81,7 +81,7 @@ def apology(event: OrderRejected) -> Mail:
 
 def tracking(event: OrderShipped) -> Mail:
     """The mail that answers a shipped order."""
-    context = rendering.order_context(event.items, event.total_amount, event.currency)
+    context = rendering.order_context(event.items, event.total_amount, event.currency, event.adjustments)
     context |= {
         "carrier": event.carrier,
         "tracking_number": event.tracking_number,
@@ -92,6 +92,6 @@ def tracking(event: OrderShipped) -> Mail:
 
 def cancellation(event: OrderCancelled) -> Mail:
     """The mail that answers a cancelled order."""
-    context = rendering.order_context(event.items, event.total_amount, event.currency)
+    context = rendering.order_context(event.items, event.total_amount, event.currency, event.adjustments)
     context |= {"by_whom": BY_WHOM[event.cancelled_by], "reason": event.reason}
     return rendering.render_mail(Kind.CANCELLATION, order_id=event.order_id, to=event.customer_email, context=context)

@@ -38,6 +38,15 @@ class Ordered(Protocol):
     def unit_price(self) -> Decimal: ...
 
 
+class Adjusted(Protocol):
+    """What a mail needs to know of what is added to an order's lines."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def amount(self) -> Decimal: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of an order, as a customer reads it."""
@@ -78,9 +87,12 @@ def as_message(mail: Mail) -> EmailMultiAlternatives:
     return message
 
 
-def order_context(items: Sequence[Ordered], total: Decimal, currency: str) -> dict[str, Any]:
-    """What a mail says about an order: its lines and its total, all with the same number of decimals."""
-    amounts = [total, *(item.unit_price for item in items)]
+def order_context(
+    items: Sequence[Ordered], total: Decimal, currency: str, adjustments: Sequence[Adjusted] = ()
+) -> dict[str, Any]:
+    """What a mail says about an order: its lines, what is added to them, and its total, all with the same number of
+    decimals."""
+    amounts = [total, *(item.unit_price for item in items), *(each.amount for each in adjustments)]
     places = max(max(0, -int(amount.as_tuple().exponent)) for amount in amounts)
 
     def money(amount: Decimal) -> str:
@@ -90,4 +102,5 @@ def order_context(items: Sequence[Ordered], total: Decimal, currency: str) -> di
         Line(item.product_name, item.quantity, money(item.unit_price), money(item.unit_price * item.quantity))
         for item in items
     ]
-    return {"lines": lines, "total": money(total)}
+    added = [{"label": each.label, "amount": money(each.amount)} for each in adjustments]
+    return {"lines": lines, "adjustments": added, "total": money(total)}

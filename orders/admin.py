@@ -14,7 +14,7 @@ from eventbus import database_time
 from eventbus.admin import ReadOnlyAdmin
 from eventbus.archive import events_of, first_id_at
 from orders.currencies import in_currency
-from orders.models import Order, OrderItem
+from orders.models import Order, OrderAdjustment, OrderItem
 from orders.queries import overdue
 
 
@@ -63,10 +63,9 @@ class Currency(admin.SimpleListFilter):
         return queryset.filter(currency=self.value()) if self.value() else queryset
 
 
-class ItemInline(admin.TabularInline):  # type: ignore[type-arg]
-    model = OrderItem
-    fields = ["line", "product_id", "product_name", "quantity", "unit_price"]
-    verbose_name_plural = "items"
+class PartInline(admin.TabularInline):  # type: ignore[type-arg]
+    """Rows of an order."""
+
     extra = 0
     can_delete = False
 
@@ -81,6 +80,18 @@ class ItemInline(admin.TabularInline):  # type: ignore[type-arg]
         return request.user.has_perm("orders.view_order")
 
 
+class ItemInline(PartInline):
+    model = OrderItem
+    fields = ["line", "product_id", "product_name", "quantity", "unit_price"]
+    verbose_name_plural = "items"
+
+
+class AdjustmentInline(PartInline):
+    model = OrderAdjustment
+    fields = ["line", "kind", "label", "amount"]
+    verbose_name_plural = "adjustments"
+
+
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     """Orders with their lines and their history."""
@@ -90,7 +101,7 @@ class OrderAdmin(ReadOnlyAdmin):
     search_fields = ["=customer_id", "=customer_email"]
     uuid_search_fields = ["id"]
     search_help_text = "A whole order id, e-mail address or customer id"
-    inlines = [ItemInline]
+    inlines = [ItemInline, AdjustmentInline]
     fieldsets = [
         (None, {"fields": ["id", "status", "amount", "channel", "correlation_id", "created_at", "updated_at"]}),
         ("Cancellation", {"fields": ["cancel_reason", "timed_out_at"]}),

@@ -76,7 +76,7 @@ class OrdersView(ChannelView):
         refuse_query(request)
         with validating("body"):
             order = intake.parse_order(read_json(request))
-        keyed = idempotency.read_key(request, order.model_dump())
+        keyed = idempotency.read_key(request, order.as_asked())
         if keyed is None:
             answer = place(request, order)
         else:

@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from eventbus import Contract, Day, Event, Line, Moment, Named, Whole
+from eventbus import Contract, Day, Event, Line, Moment, Named, OnlyNumbers, Whole, downcast, upcast
 from orders.currencies import COUNTRIES, SMALLEST
 
 
@@ -30,9 +30,11 @@ Words = Annotated[Line, Field(max_length=200)]
 MaybeWords = Literal[""] | Words
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^\s\x00-\x1f\x7f-\x9f@]+@[^\s\x00-\x1f\x7f-\x9f@]+$")]
 #: Money, with as many decimals as the finest currency has.
-Amount = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=4)]
-Currency = Annotated[str, AfterValidator(_currency)]
-Country = Annotated[str, AfterValidator(_country)]
+Amount = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=4), OnlyNumbers]
+#: The same, above or below zero.
+SignedAmount = Annotated[Decimal, Field(gt=-(10**12), lt=10**12, decimal_places=4), OnlyNumbers]
+Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="An ISO 4217 code."), AfterValidator(_currency)]
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$", description="An ISO 3166-1 code."), AfterValidator(_country)]
 Quantity = Annotated[Whole, Field(ge=1, lt=2**31)]
 
 
@@ -43,6 +45,33 @@ class Item(Contract):
     product_name: Words
     quantity: Quantity
     unit_price: Amount
+
+
+class AdjustmentKind(StrEnum):
+    """What an order's total has in it beside its items."""
+
+    SHIPPING = "shipping"
+    TAX = "tax"
+    DISCOUNT = "discount"
+    ROUNDING = "rounding"
+    FEE = "fee"
+
+
+class Adjustment(Contract):
+    """What is added to the items of an order, under the name that the customer reads. A discount is never above zero;
+    shipping, tax and fees never below."""
+
+    kind: AdjustmentKind
+    label: Words
+    amount: SignedAmount
+
+    @model_validator(mode="after")
+    def _has_its_sign(self) -> Self:
+        if self.amount > 0 and self.kind is AdjustmentKind.DISCOUNT:
+            raise PydanticCustomError("discount_positive", "A discount is not above zero.")
+        if self.amount < 0 and self.kind not in (AdjustmentKind.DISCOUNT, AdjustmentKind.ROUNDING):
+            raise PydanticCustomError("amount_negative", "Only discounts and roundings are below zero.")
+        return self
 
 
 class Address(Contract):
@@ -63,7 +92,14 @@ class Shortage(Contract):
     available: Annotated[Whole, Field(ge=0, lt=2**53)]
 
 
-class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_id"):
+class Customer(Contract):
+    """Who ordered, as the channel knows them, and where mails go."""
+
+    id: Identifier
+    email: Email
+
+
+class OrderCreatedOne(Event, type="order.created", version="1.0", aggregate="order_id"):
     """The shop accepted an order. Carries all that a consumer needs: nobody has to call back."""
 
     order_id: Named
@@ -76,24 +112,71 @@ class OrderCreated(Event, type="order.created", version="1.0", aggregate="order_
     created_at: Moment
 
 
-class OrderConfirmed(Event, type="order.confirmed", version="1.0", aggregate="order_id"):
+class OrderCreated(Event, type="order.created", version="2.0", aggregate="order_id"):
+    """The shop accepted an order. Carries all that a consumer needs: nobody has to call back.
+
+    The total is the items and the adjustments. Of an order whose event was 1.0 the adjustments are not known.
+    """
+
+    order_id: Named
+    customer: Customer
+    items: Annotated[tuple[Item, ...], Field(min_length=1)]
+    adjustments: tuple[Adjustment, ...] = ()
+    shipping_address: Address
+    total_amount: Amount
+    currency: Currency
+    created_at: Moment
+
+
+@upcast(OrderCreatedOne, OrderCreated)
+def with_a_customer(old: OrderCreatedOne) -> OrderCreated:
+    """Nothing is lost."""
+    return OrderCreated(
+        order_id=old.order_id,
+        customer=Customer(id=old.customer_id, email=old.customer_email),
+        items=old.items,
+        shipping_address=old.shipping_address,
+        total_amount=old.total_amount,
+        currency=old.currency,
+        created_at=old.created_at,
+    )
+
+
+@downcast(OrderCreated, OrderCreatedOne)
+def without_adjustments(new: OrderCreated) -> OrderCreatedOne:
+    """The total stays what the customer pays; what it has in it beside the items, 1.0 can't say."""
+    return OrderCreatedOne(
+        order_id=new.order_id,
+        customer_id=new.customer.id,
+        customer_email=new.customer.email,
+        items=new.items,
+        shipping_address=new.shipping_address,
+        total_amount=new.total_amount,
+        currency=new.currency,
+        created_at=new.created_at,
+    )
+
+
+class OrderConfirmed(Event, type="order.confirmed", version="1.1", aggregate="order_id"):
     """Every line of the order is set aside: it will be delivered."""
 
     order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
+    adjustments: tuple[Adjustment, ...] = ()
     total_amount: Amount
     currency: Currency
 
 
-class OrderRejected(Event, type="order.rejected", version="1.0", aggregate="order_id"):
+class OrderRejected(Event, type="order.rejected", version="1.1", aggregate="order_id"):
     """The order will not be delivered, for this reason. `shortages` names what there was too little of."""
 
     order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
+    adjustments: tuple[Adjustment, ...] = ()
     total_amount: Amount
     currency: Currency
     reason: Words
@@ -108,7 +191,7 @@ class CancelledBy(StrEnum):
     DEADLINE = "deadline"
 
 
-class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="order_id"):
+class OrderCancelled(Event, type="order.cancelled", version="1.1", aggregate="order_id"):
     """The order was called off before it left the house: whatever is set aside for it is free again.
 
     `cancelled_by` is None in what was published before this was noted.
@@ -118,19 +201,21 @@ class OrderCancelled(Event, type="order.cancelled", version="1.0", aggregate="or
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
+    adjustments: tuple[Adjustment, ...] = ()
     total_amount: Amount
     currency: Currency
     reason: Words
     cancelled_by: CancelledBy | None = None
 
 
-class OrderShipped(Event, type="order.shipped", version="1.0", aggregate="order_id"):
+class OrderShipped(Event, type="order.shipped", version="1.1", aggregate="order_id"):
     """The order is on its way to the customer."""
 
     order_id: Named
     customer_id: Identifier
     customer_email: Email
     items: tuple[Item, ...]
+    adjustments: tuple[Adjustment, ...] = ()
     total_amount: Amount
     currency: Currency
     carrier: Words

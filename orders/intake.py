@@ -23,10 +23,11 @@ from pydantic_core import PydanticCustomError
 
 from eventbus import Contract, acting_as, admission, current_cause, database_time, encode_json, new_id, publish_with
 from orders.currencies import COUNTRIES, FINEST, SMALLEST
-from orders.events import Address, Item, OrderCreated
+from orders.events import Address, Adjustment, AdjustmentKind, Customer, Item, OrderCreated
 from orders.models import Status
 
 MAX_ITEMS = 500
+MAX_ADJUSTMENTS = 20
 #: Times MAX_ITEMS it still fits into the integer that counts a product over a whole order.
 MAX_QUANTITY = 1_000_000
 MAX_INTEGER_DIGITS = 12
@@ -68,12 +69,18 @@ def _country(value: str) -> str:
 
 def _amount(value: object, info: ValidationInfo) -> Decimal:
     """The amount with exactly as many decimals as the order's currency has, which the context names."""
+    exact = _signed_amount(value, info)
+    if exact.is_signed():
+        raise PydanticCustomError("amount_negative", "An amount is not negative.")
+    return exact
+
+
+def _signed_amount(value: object, info: ValidationInfo) -> Decimal:
+    """The same, and it may be below zero."""
     if type(value) is int:
         value = Decimal(value)
     elif type(value) is not Decimal:
         raise PydanticCustomError("amount_type", "An amount is a JSON number.")
-    if value.is_signed():
-        raise PydanticCustomError("amount_negative", "An amount is not negative.")
     # First, because quantize() must not have to write out the zeros of 1e999999.
     if value.adjusted() >= MAX_INTEGER_DIGITS:
         raise PydanticCustomError("amount_too_large", "An amount has at most 12 digits before the point.")
@@ -89,6 +96,7 @@ Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=64), Aft
 # Not every country has states or postal codes.
 MaybeLine = Annotated[str, Field(strict=True, max_length=200), AfterValidator(_line)]
 Amount = Annotated[Decimal, PlainValidator(_amount), WithJsonSchema({"type": "number", "minimum": 0})]
+SignedAmount = Annotated[Decimal, PlainValidator(_signed_amount), WithJsonSchema({"type": "number"})]
 
 _REQUEST = ConfigDict(extra="forbid", populate_by_name=False)
 
@@ -102,6 +110,16 @@ class NewItem(Item):
     product_name: Line
     quantity: Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
     unit_price: Amount
+
+
+class NewAdjustment(Adjustment):
+    """What a channel adds to the items of an order."""
+
+    model_config = _REQUEST
+
+    kind: AdjustmentKind
+    label: Line
+    amount: SignedAmount
 
 
 class NewAddress(Address):
@@ -125,6 +143,7 @@ class NewOrder(Contract):
     customer_email: Annotated[str, Field(strict=True), AfterValidator(_email)]
     items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_ITEMS)]
     shipping_address: NewAddress
+    adjustments: Annotated[list[NewAdjustment], Field(max_length=MAX_ADJUSTMENTS)] = []
     total_amount: Amount
     currency: Annotated[str, Field(strict=True), AfterValidator(_currency)] = "USD"
 
@@ -132,11 +151,29 @@ class NewOrder(Contract):
     @classmethod
     def _adds_up(cls, value: Decimal, info: ValidationInfo) -> Decimal:
         # Lines that are wrong are not there, and are reported by themselves.
-        items = info.data.get("items", ())
-        total = sum((item.quantity * item.unit_price for item in items), Decimal(0))
-        if items and total != value:
-            raise PydanticCustomError("total_mismatch", "The items add up to {total}.", {"total": str(total)})
+        items, adjustments = info.data.get("items", ()), info.data.get("adjustments")
+        total = _sum_of(items) + sum((each.amount for each in adjustments or ()), Decimal(0))
+        if items and adjustments is not None and total != value:
+            what = "The items and adjustments add" if adjustments else "The items add"
+            raise PydanticCustomError("total_mismatch", f"{what} up to {{total}}.", {"total": str(total)})
         return value
+
+    @field_validator("adjustments", mode="after")
+    @classmethod
+    def _not_below_zero(cls, value: list[NewAdjustment], info: ValidationInfo) -> list[NewAdjustment]:
+        items = info.data.get("items", ())
+        if items and _sum_of(items) + sum(each.amount for each in value) < 0:
+            raise PydanticCustomError("total_negative", "With these the total would be below zero.")
+        return value
+
+    def as_asked(self) -> dict[str, Any]:
+        """All that tells it from another order. What it leaves out it says as those did who knew of no adjustments:
+        their repeats are still the same request."""
+        return self.model_dump(exclude=None if self.adjustments else {"adjustments"})
+
+
+def _sum_of(items: Sequence[Item]) -> Decimal:
+    return sum((item.quantity * item.unit_price for item in items), Decimal(0))
 
 
 def parse_order(data: object) -> NewOrder:
@@ -172,10 +209,17 @@ _PLACE = """answer AS MATERIALIZED (
         "productId" text, "productName" text, quantity integer, "unitPrice" numeric
     )) WITH ORDINALITY AS t("productId", "productName", quantity, "unitPrice", line)
 )"""
+# Only for orders that have some: most have none, and need not pay for it.
+_PLACE_ADJUSTMENTS = """adjustments AS (
+    INSERT INTO orders_orderadjustment (order_id, line, kind, label, amount)
+    SELECT (body->>'orderId')::uuid, t.line, t.kind, t.label, t.amount
+    FROM answer, ROWS FROM (json_to_recordset(body->'adjustments') AS (kind text, label text, amount numeric))
+        WITH ORDINALITY AS t(kind, label, amount, line)
+)"""
 
 
 def place_order(order: NewOrder, *, channel_id: int, also: tuple[str, Sequence[Any]] | None = None) -> str:
-    """Store an order, its lines and its event in one statement; returns the order as JSON, as the API shows it.
+    """Store an order, its parts and its event in one statement; returns the order as JSON, as the API shows it.
 
     `also`: one more CTE for that statement, with its parameters. It finds the order's JSON as `body` in a CTE `answer`.
     Raises Behind.
@@ -186,9 +230,9 @@ def place_order(order: NewOrder, *, channel_id: int, also: tuple[str, Sequence[A
     order_id = new_id()
     created = OrderCreated(
         order_id=order_id,
-        customer_id=order.customer_id,
-        customer_email=order.customer_email,
+        customer=Customer(id=order.customer_id, email=order.customer_email),
         items=order.items,
+        adjustments=order.adjustments,
         shipping_address=order.shipping_address,
         total_amount=order.total_amount,
         currency=order.currency,
@@ -200,7 +244,9 @@ def place_order(order: NewOrder, *, channel_id: int, also: tuple[str, Sequence[A
     answer = encode_json(body).decode()
     with acting_as(channel_id):
         change, params = _PLACE, [answer, channel_id, current_cause().correlation_id]
+        if order.adjustments:
+            change = f"{change}, {_PLACE_ADJUSTMENTS}"
         if also is not None:
-            change, params = f"{_PLACE}, {also[0]}", [*params, *also[1]]
+            change, params = f"{change}, {also[0]}", [*params, *also[1]]
         publish_with(change, params, created, at=now)
     return answer

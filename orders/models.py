@@ -6,6 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Upper
 
 from eventbus import new_id
+from orders.events import AdjustmentKind
 
 
 class Status(models.TextChoices):
@@ -66,6 +67,32 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} ({self.status})"
+
+
+class OrderAdjustment(models.Model):
+    """What an order's total has in it beside its lines: shipping, tax, a discount, a rounding, a fee."""
+
+    # The unique constraint below is the index for it.
+    order = models.ForeignKey(Order, models.CASCADE, related_name="adjustments", db_index=False)
+    line = models.PositiveSmallIntegerField()
+    kind = models.TextField(choices=[(kind.value, kind.value) for kind in AdjustmentKind])
+    label = models.TextField()
+    amount = models.DecimalField(max_digits=16, decimal_places=4)
+
+    class Meta:
+        ordering = ["order", "line"]
+        constraints = [
+            models.UniqueConstraint(fields=["order", "line"], name="order_adjustment_once"),
+            models.CheckConstraint(
+                condition=Q(kind="rounding")
+                | Q(kind="discount", amount__lte=0)
+                | Q(kind__in=["shipping", "tax", "fee"], amount__gte=0),
+                name="order_adjustment_has_its_sign",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.amount}"
 
 
 class OrderItem(models.Model):

@@ -4,18 +4,21 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast, JSONObject
 
 from eventbus import Event, database_time
 from eventbus.archive import as_of as events_as_of
 from eventbus.archive import first_id_at, under_way
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
-from orders.models import MOVES, Order, Status
+from orders.models import MOVES, Order, OrderAdjustment, Status
 
 #: Which status an order has after each of its events that give it one.
 STATUS_AFTER: dict[type[Event], Status] = {
@@ -30,6 +33,7 @@ _STATUS_BY_TYPE = {contract.type: status for contract, status in STATUS_AFTER.it
 INVENTORY = "inventory.reserve_stock"
 #: Who has to handle something until the order has its answer.
 ANSWERING = (INVENTORY, "orders.confirm", "orders.reject")
+_ADJUSTMENTS = "told_adjustments"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How far an order's id and its `created_at` may lie apart. Both are drawn within a request, by the same clock.
 ID_SLACK = timedelta(minutes=1)
@@ -81,7 +85,7 @@ class Page:
 
 
 def as_data(order: Order) -> dict[str, Any]:
-    """An order in the API's shape."""
+    """An order of `orders_of` in the API's shape."""
     return {
         "orderId": order.id,
         "status": order.status,
@@ -97,6 +101,10 @@ def as_data(order: Order) -> dict[str, Any]:
             for item in order.items.all()
         ],
         "shippingAddress": order.shipping_address,
+        "adjustments": [
+            {**each, "amount": in_currency(Decimal(each["amount"]), order.currency)}
+            for each in getattr(order, _ADJUSTMENTS)
+        ],
         "totalAmount": in_currency(order.total_amount, order.currency),
         "currency": order.currency,
         "createdAt": order.created_at,
@@ -106,7 +114,7 @@ def as_data(order: Order) -> dict[str, Any]:
 
 def in_full(order_id: UUID) -> dict[str, Any] | None:
     """An order as staff see it: in the API's shape, and which account placed it, its story, and why it was given up."""
-    order = Order.objects.prefetch_related("items").filter(pk=order_id).first()
+    order = orders_of(None).filter(pk=order_id).first()
     if order is None:
         return None
     return as_data(order) | {
@@ -174,8 +182,13 @@ def as_of(order: Order, moment: datetime) -> dict[str, Any] | None:
 
 
 def orders_of(channel_id: int | None) -> QuerySet[Order]:
-    """A channel's orders with their lines; everyone's for None."""
-    orders = Order.objects.prefetch_related("items")
+    """A channel's orders with their lines and adjustments; everyone's for None."""
+    # Few orders have any: not worth a statement of their own.
+    adjustments = OrderAdjustment.objects.filter(order=OuterRef("pk")).order_by("line")
+    told = ArraySubquery(
+        adjustments.values(told=JSONObject(kind="kind", label="label", amount=Cast("amount", TextField())))
+    )
+    orders = Order.objects.prefetch_related("items").annotate(**{_ADJUSTMENTS: told})
     return orders if channel_id is None else orders.filter(channel_id=channel_id)
 
 

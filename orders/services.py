@@ -16,6 +16,7 @@ from eventbus import Event, PermanentFailure, correlated_with, database_time, lo
 from orders import queries
 from orders.currencies import in_currency
 from orders.events import (
+    Adjustment,
     CancelledBy,
     Item,
     OrderCancelled,
@@ -25,7 +26,7 @@ from orders.events import (
     OrderShipped,
     Shortage,
 )
-from orders.models import MOVES, SETTLED, Order, OrderItem, Status
+from orders.models import MOVES, SETTLED, Order, OrderAdjustment, OrderItem, Status
 from shipping.events import ShipmentDispatched
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def store_as_told(event: OrderCreated, channel: "User") -> None:
     order = Order.objects.create(
         id=event.order_id,
         channel=channel,
-        customer_id=event.customer_id,
-        customer_email=event.customer_email,
+        customer_id=event.customer.id,
+        customer_email=event.customer.email,
         shipping_address=event.shipping_address.model_dump(by_alias=True),
         total_amount=event.total_amount,
         currency=event.currency,
@@ -178,6 +179,9 @@ def store_as_told(event: OrderCreated, channel: "User") -> None:
     OrderItem.objects.bulk_create(
         OrderItem(order=order, line=line, **item.model_dump()) for line, item in enumerate(event.items, 1)
     )
+    OrderAdjustment.objects.bulk_create(
+        OrderAdjustment(order=order, line=line, **each.model_dump()) for line, each in enumerate(event.adjustments, 1)
+    )
 
 
 # By hand, because half the orders of a busy day are in flight here: through the ORM a batch costs three times as much.
@@ -185,7 +189,9 @@ def store_as_told(event: OrderCreated, channel: "User") -> None:
 _LOCK = """
 SELECT updated_at, id, status, customer_id, customer_email, total_amount, currency, (
     SELECT json_agg(json_build_array(product_id, product_name, quantity, unit_price) ORDER BY line)::text
-    FROM orders_orderitem WHERE order_id = orders_order.id)
+    FROM orders_orderitem WHERE order_id = orders_order.id), (
+    SELECT json_agg(json_build_array(kind, label, amount) ORDER BY line)::text
+    FROM orders_orderadjustment WHERE order_id = orders_order.id)
 FROM orders_order WHERE id = ANY(%s) ORDER BY id FOR UPDATE
 """
 _MOVE = "UPDATE orders_order SET status = %s, cancel_reason = %s, updated_at = %s WHERE id = ANY(%s)"
@@ -212,7 +218,14 @@ def _move(order_ids: Collection[UUID], to: Status, cancel_reason: str = "") -> l
 
 
 def _told(
-    order_id: UUID, status: str, customer_id: str, customer_email: str, total: Decimal, currency: str, items: str
+    order_id: UUID,
+    status: str,
+    customer_id: str,
+    customer_email: str,
+    total: Decimal,
+    currency: str,
+    items: str,
+    adjustments: str | None,
 ) -> dict[str, Any]:
     """What every outcome says about an order: enough to write a mail without asking back."""
     return {
@@ -222,6 +235,10 @@ def _told(
         "items": [
             Item(product_id=product_id, product_name=name, quantity=quantity, unit_price=in_currency(price, currency))
             for product_id, name, quantity, price in json.loads(items, parse_float=Decimal)
+        ],
+        "adjustments": [
+            Adjustment(kind=kind, label=label, amount=in_currency(amount, currency))
+            for kind, label, amount in json.loads(adjustments or "[]", parse_float=Decimal)
         ],
         "total_amount": in_currency(total, currency),
         "currency": currency,

@@ -25,6 +25,7 @@ from django.db import connection
 import eventbus
 from config.celery import app as celery
 from eventbus.broker.topology import exchanges, queues
+from eventbus.contracts.casting import CASTS, cast
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.declaration import CONSUMERS, consumers_by_group
 from script._lib import procfile
@@ -36,7 +37,8 @@ OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
 IN_SQL = re.compile(r"'([a-z_]+(?:\.[a-z_]+)+)'")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 #: What apps may import of the bus. The import linter holds the same; here the pages are held to it too.
-PUBLIC = {"eventbus", *(f"eventbus.{name}" for name in ("admin", "archive", "pipeline", "testing", "traces"))}
+NAMES = ("admin", "archive", "documents", "pipeline", "testing", "traces")
+PUBLIC = {"eventbus", *(f"eventbus.{name}" for name in NAMES)}
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 
 
@@ -251,7 +253,7 @@ def test_every_command_in_the_pages_exists() -> None:
 @pytest.fixture
 def nothing_stays_declared() -> Iterator[None]:
     """What a test declares of consumers, contracts, tables and admin pages is forgotten after it."""
-    known = (CONSUMERS, CONTRACTS, admin.site._registry, apps.all_models["consumers"])
+    known = (CONSUMERS, CONTRACTS, CASTS, admin.site._registry, apps.all_models["consumers"])
     with ExitStack() as stack:
         stack.callback(apps.clear_cache)
         for registry in known:
@@ -283,6 +285,16 @@ def test_the_guides_consumer_and_its_test_run_as_they_stand(tmp_path: Path, monk
     with connection.schema_editor() as schema:
         schema.create_model(customs.Export)
     as_module("test_customs", its_test, tmp_path).test_an_order_that_leaves_the_country_is_listed_once()
+
+
+@pytest.mark.usefixtures("nothing_stays_declared")
+def test_the_guides_two_versions_of_a_contract_read_each_other(tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/contracts.md").read_text(), re.S)
+    boats = as_module("boats", code, tmp_path)
+    old = boats.BoatBuiltOne(boat_id="b-1", builder="Ada Lovelace")
+    new = cast(old, boats.BoatBuilt)
+    assert (new.first_name, new.last_name) == ("Ada", "Lovelace")
+    assert cast(new, boats.BoatBuiltOne) == old
 
 
 def as_module(name: str, code: str, folder: Path) -> Any:

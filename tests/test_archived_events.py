@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from eventbus import Consumer, Event
+from eventbus.contracts.casting import cast
 from eventbus.contracts.codec import decode
 from eventbus.declaration import CONSUMERS
 from eventbus.declaration import consumer as declare
@@ -113,7 +114,8 @@ def handle(event: Event, consumer: Consumer) -> int:
 
 
 def stock_up(history: list[Event]) -> None:
-    for product_id in {item.product_id for event in history if isinstance(event, OrderCreated) for item in event.items}:
+    orders = [cast(event, OrderCreated) for event in history if event.type == OrderCreated.type]
+    for product_id in {item.product_id for order in orders for item in order.items}:
         receive_stock(product_id=product_id, product_name=product_id, quantity=1_000_000)
 
 
@@ -122,7 +124,12 @@ def give_the_mail_its_id(event: NotificationQueued, channel: User) -> None:
     assert Mail.objects.filter(order_id=event.order_id, kind=event.kind).update(id=event.mail_id) == 1
 
 
+def store_the_order(event: Event, channel: User) -> None:
+    # Of whatever version it is.
+    store_as_told(cast(event, OrderCreated), channel)
+
+
 PREPARE: dict[str, Callable[[Any, User], None]] = {
-    OrderCreated.type: store_as_told,
+    OrderCreated.type: store_the_order,
     NotificationQueued.type: give_the_mail_its_id,
 }

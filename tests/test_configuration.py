@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import yaml
+from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import Environment
 from script._lib.local import ROOT
 
 LISTED = set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
 #: What a container has of its own, whatever .env says.
-OWN = {"PORT", "FLOWER_PORT", "LOCAL_DIR", "HTTPS", "EMAIL_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"}
+OWN = {
+    *("PORT", "FLOWER_PORT", "LOCAL_DIR", "HTTPS", "EMAIL_URL"),
+    *("OWNER_DATABASE_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"),
+}
 #: For what uses neither tables nor queues of ours.
 WITHOUT = {"postgres", "rabbitmq", "mail", "gateway"}
 
@@ -50,6 +54,16 @@ def test_a_value_is_what_is_written(
     else:
         monkeypatch.setenv("A_SECRET", secret)
     assert Environment().str("A_SECRET") == secret
+
+
+def test_pairs_are_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_PAIRS", "order.created=1,order.shipped=2")
+    assert Environment().pairs("SOME_PAIRS") == {"order.created": "1", "order.shipped": "2"}
+    monkeypatch.setenv("SOME_PAIRS", "order.created=1,oops")
+    with pytest.raises(ImproperlyConfigured, match=r"SOME_PAIRS is a list of key=value.*'oops'"):
+        Environment().pairs("SOME_PAIRS")
+    monkeypatch.setenv("SOME_PAIRS", "")
+    assert Environment().pairs("SOME_PAIRS") == {}
 
 
 def test_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

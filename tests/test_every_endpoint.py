@@ -23,6 +23,7 @@ from inventory.consumers import reserve_stock
 from inventory.services import receive_stock
 from inventory.tests.builders import order_created
 from orders import services
+from orders.events import OrderCreated
 from orders.tests.builders import an_order, placed_order
 from shipping.tests.builders import SOON, prepared_shipment
 
@@ -59,6 +60,8 @@ class Endpoint:
     make: Callable[[User], str]
     status: int = 200
     staff_only: bool = False
+    #: Asks for no token.
+    public: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Parameters of the query that are wrong.
     wrong_query: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +79,12 @@ class Endpoint:
 ORDER, STOCK = "<id:order_id>", "<text:product_id>"
 DAYS = {"from": "20260301", "to": "9999-12-31"}
 ENDPOINTS = [
+    Endpoint(
+        "GET",
+        "schemas/<str:event_type>/<str:version>",
+        lambda _: f"schemas/{OrderCreated.type}/{OrderCreated.version}",
+        public=True,
+    ),
     Endpoint(
         "GET",
         "orders",
@@ -251,6 +260,9 @@ def test_who_cannot_read_json_gets_nothing(call: Call) -> None:
 @pytest.mark.parametrize("token", [None, "Bearer nonsense", "Basic YTpi"])
 def test_without_a_token_there_is_nothing(call: Call, token: str | None) -> None:
     answer = call(Authorization=token)
+    if call.endpoint.public:
+        assert answer.status_code == call.endpoint.status
+        return
     problem(answer, 401)
     assert answer["WWW-Authenticate"] == "Bearer"
 

@@ -24,11 +24,13 @@ MAY_BE_EMPTY = {"const": "", "type": "string"}
 #: By what a field holds, as JSON Schema calls it.
 HOSTILE: dict[str, list[Any]] = {
     "integer": ["1", True, Decimal("1.0"), Decimal("1.5"), 10**30, None, [], {}],
-    "number": [True, "NaN", "Infinity", "nineteen", Decimal("1E+30"), -1, None, []],
+    "number": [True, "19.99", "NaN", "Infinity", "nineteen", Decimal("1E+30"), -1, None, []],
+    "signed": [True, "19.99", "NaN", "Infinity", "nineteen", Decimal("1E+30"), Decimal("-1E+12"), None, []],
     "uuid": [NIL, MAX, "", "42", 42, None, {}],
     "date-time": ["2026-02-01T00:00:00", "2026-02-01", "2026-02-01T00:00:00Z\n", 1769904000, "yesterday", None],
     "date": ["2026-02-01T00:00:00", "2026-02-01\n", "2026-02-30", 1769904000, "1769904000", None],
     "string": ["", "a\nb", "a\r\nBcc: all@x.example", "a\x00", "a\u2028b", "x" * 1_001, 1, True, None, []],
+    "perhaps": ["", "a\nb", "a\x00", "x" * 1_001, 1, True, []],
     "maybe": ["a\nb", "x" * 1_001, 1, None],
     "array": [{}, "a", 1, None],
     "object": [[], "a", 1, None],
@@ -49,7 +51,7 @@ def fields() -> Iterator[tuple[str, str, Path, str]]:
 
 def leaves(root: Any, schema: Any, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     schema = resolved(root, schema)
-    yield path, schema.get("format", schema["type"])
+    yield path, "signed" if schema.get("exclusiveMinimum", 0) < 0 else schema.get("format", schema["type"])
     if isinstance(value, dict):
         for name, part in schema["properties"].items():
             if value.get(name) is not None:
@@ -59,14 +61,14 @@ def leaves(root: Any, schema: Any, value: Any, path: Path) -> Iterator[tuple[Pat
 
 
 def resolved(root: Any, schema: Any) -> Any:
-    """The schema of what stands there, where it may also be absent; a price may be a number or text, too."""
+    """The schema of what stands there, where it may also be absent or null."""
     if "$ref" in schema:
         return resolved(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema:
         first, second = schema["anyOf"]
         if first == MAY_BE_EMPTY:
             return resolved(root, second) | {"format": "maybe"}
-        return resolved(root, first)
+        return resolved(root, first) | ({"format": "perhaps"} if second == {"type": "null"} else {})
     return schema
 
 

@@ -17,6 +17,7 @@ from analytics.models import CustomerOrder, Fulfilment, SalesByDay, SalesByProdu
 from analytics.tests.builders import CONSUMERS, JUG, NOON, VASE, story
 from eventbus import Event
 from eventbus.testing import deliver
+from orders.events import Adjustment
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +48,22 @@ def test_each_day_has_its_own_columns_for_what_happened_on_it() -> None:
     assert (next_day.id, next_day.shipped_orders, next_day.shipped_amount) == ("2026-03-02/USD", 1, Decimal("45.30"))
     assert (next_day.created_orders, next_day.created_amount) == (0, 0)
     assert (yen.id, yen.rejected_orders, yen.cancelled_orders) == ("2026-03-01/JPY", 1, 0)
+
+
+def test_sales_are_net_of_discounts_and_tax_and_charges_stand_apart() -> None:
+    added = [("discount", "-5.30"), ("tax", "3.20"), ("shipping", "4.90"), ("fee", "1.00"), ("rounding", "-0.05")]
+    adjustments = tuple(Adjustment(kind=kind, label=kind, amount=Decimal(amount)) for kind, amount in added)
+    events = story("created", "confirmed", adjustments=adjustments)
+    deliver(events, to=sales_by_day)
+    deliver(events, to=customer_orders)
+    day = SalesByDay.objects.get()
+    assert (day.created_amount, day.created_tax, day.created_charges) == (
+        Decimal("40.00"),
+        Decimal("3.20"),
+        Decimal("5.85"),
+    )
+    assert (day.confirmed_amount, day.confirmed_tax, day.shipped_tax) == (Decimal("40.00"), Decimal("3.20"), 0)
+    assert CustomerOrder.objects.get().total_amount == Decimal("49.05")
 
 
 def test_amounts_keep_the_decimals_that_they_came_with() -> None:

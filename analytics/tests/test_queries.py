@@ -26,7 +26,7 @@ def test_days_are_listed_by_currency_and_both_ends_belong_to_the_range() -> None
     assert [(row["day"].isoformat(), row["currency"]) for row in found] == [
         ("2026-03-01", "JPY"), ("2026-03-01", "USD"), ("2026-03-31", "USD"),
     ]  # fmt: skip
-    assert found[0]["confirmed"] == {"orders": 1, "amount": Decimal("45.30")}
+    assert found[0]["confirmed"] == {"orders": 1, "amount": Decimal("45.30"), "tax": 0, "charges": 0}
     assert [row["currency"] for row in queries.sales_by_day(MARCH, "JPY")] == ["JPY"]
     assert queries.currencies(MARCH) == ["JPY", "USD"]
 

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from analytics.tests.builders import CONSUMERS, story
 from eventbus import publish
 from eventbus.testing import ArchivedEvent, deliver, from_archive
+from orders.events import OrderCreated, without_adjustments
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,6 +31,11 @@ def test_every_read_model_is_rebuilt_to_the_byte() -> None:
     for kinds in (["created", "confirmed", "shipped"], ["created", "rejected"], ["created", "cancelled"]):
         with transaction.atomic():
             publish(*story(*kinds))
+    # As an archive has it that is older than order.created 2.0.
+    created, *rest = story("created", "confirmed")
+    with transaction.atomic():
+        publish(without_adjustments(created), *rest)
+    assert set(ArchivedEvent.objects.filter(type=OrderCreated.type).values_list("version", flat=True)) == {"1.0", "2.0"}
     events = [from_archive(row) for row in ArchivedEvent.objects.all()]
     for consumer, model in CONSUMERS.items():
         table = model._meta.db_table

@@ -1,9 +1,11 @@
 """Requests as they come over ASGI, and what the application sees of them."""
 
 import asyncio
+import gc
 from collections.abc import Iterable, Iterator
 from threading import Barrier, Lock, Thread
 from typing import Any
+from weakref import ref
 
 import pytest
 from django.core.exceptions import RequestDataTooBig
@@ -145,6 +147,31 @@ def test_who_hangs_up_has_sent_nothing(application: WholeRequests, echo: Echo) -
     Client(b"{", ends=False, hangs_up=True).asks(application, length(8))
     assert isinstance(echo.environ[UNREAD], UnreadablePostError)
     assert echo.body == b""
+
+
+@pytest.mark.parametrize(
+    ("parts", "headers", "hangs_up"),
+    [([b"{"], length(8), False), ([b"{"], length(8), True), ([b"x" * LIMIT, b"x", b"x"], CHUNKED, False)],
+    ids=["stalls", "hangs up", "too large"],
+)
+def test_whose_body_was_not_read_is_let_go_of_without_the_garbage_collector(
+    application: WholeRequests,
+    parts: list[bytes],
+    headers: tuple[str, str],
+    hangs_up: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole_requests, "BODY_SECONDS", 0.05)
+    # It runs only where something goes on; a server that idles would keep the connection.
+    gc.disable()
+    try:
+        client = Client(*parts, ends=False, hangs_up=hangs_up)
+        client.asks(application, headers)
+        held = ref(client)
+        del client
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

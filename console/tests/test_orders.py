@@ -1,6 +1,7 @@
 """Orders as the staff sees and moves them."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,13 @@ def test_an_order_is_told_in_plain_words() -> None:
         "ada@shop.example",
     ):
         assert words in html
+
+
+def test_an_orders_total_is_explained() -> None:
+    order = placed_order(adjustments=[{"kind": "discount", "label": "AUTUMN", "amount": Decimal("-5.30")}])
+    html = signed_in("clerk").get(page_of(order)).content.decode()
+    for words in ("AUTUMN", "discount", "-5.30 USD", "40.00 USD"):
+        assert words in html, words
 
 
 def test_a_rejected_order_says_what_there_was_too_little_of() -> None:

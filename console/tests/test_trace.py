@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -74,7 +74,7 @@ def test_a_correlation_id_tells_all_that_an_action_caused() -> None:
     assert str(order.pk) in html
 
 
-@pytest.mark.parametrize("wanted", ["nothing", "a" * 300, str(uuid4()), "a\x07b"])
+@pytest.mark.parametrize("wanted", ["nothing", "a" * 300, str(UUID(int=1)), "a\x07b"])
 def test_what_nobody_knows_is_not_found(wanted: str) -> None:
     assert signed_in("operator").get(trace_of(wanted)).status_code == 404
 

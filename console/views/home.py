@@ -42,8 +42,9 @@ def home(request: HttpRequest) -> HttpResponse:
         context["stuck_mails"] = notifications.queries.count_stuck(limit=COUNTED)
     if user.has_perm(access.VIEW_STOCK):
         context["low"] = low_stock()
-    may = {"orders": access.VIEW_ORDERS, "parcels": access.VIEW_PARCELS, "pipeline": access.VIEW_PIPELINE}
-    context["may"] = {name: user.has_perm(permission) for name, permission in may.items()}
+    context["may"] = access.allowed(
+        request, orders=access.VIEW_ORDERS, parcels=access.VIEW_PARCELS, pipeline=access.VIEW_PIPELINE
+    )
     return show(request, "home", **context)
 
 

@@ -30,13 +30,6 @@ def letters(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         access.demand(request, access.REPLAY)
         trials = _try(request, found)
-    permissions = {
-        "replay": access.REPLAY,
-        "resolve": access.RESOLVE,
-        "discard": access.DISCARD,
-        "letters": "eventbus.view_deadletter",
-        "pipeline": access.VIEW_PIPELINE,
-    }
     return show(
         request,
         "letters",
@@ -46,7 +39,14 @@ def letters(request: HttpRequest) -> HttpResponse:
         states=pipeline.STATES,
         trials=trials,
         many=MANY,
-        may={name: request.user.has_perm(permission) for name, permission in permissions.items()},
+        may=access.allowed(
+            request,
+            replay=access.REPLAY,
+            resolve=access.RESOLVE,
+            discard=access.DISCARD,
+            letters="eventbus.view_deadletter",
+            pipeline=access.VIEW_PIPELINE,
+        ),
     )
 
 

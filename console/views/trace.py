@@ -51,23 +51,23 @@ def as_json(request: HttpRequest, told: Told) -> dict[str, Any]:
 def context_of(request: HttpRequest, told: Told) -> dict[str, Any]:
     """What the pages of a trace and of an order share."""
     now = database_time()
-    may = {
-        "cancel": access.CANCEL_ORDERS,
-        "dispatch": access.DISPATCH,
-        "resend": access.RESEND_MAILS,
-        "replay": access.REPLAY,
-        "hurry": access.HURRY,
-        "payloads": access.VIEW_PAYLOADS,
-        "pipeline": access.VIEW_PIPELINE,
-        "order": access.VIEW_ORDERS,
-        "letters": "eventbus.view_deadletter",
-    }
     return {
         "told": told,
         "now": now,
         "answers": answers(told, now),
         "timeline": timeline(told.story, now),
-        "may": {name: request.user.has_perm(permission) for name, permission in may.items()},
+        "may": access.allowed(
+            request,
+            cancel=access.CANCEL_ORDERS,
+            dispatch=access.DISPATCH,
+            resend=access.RESEND_MAILS,
+            replay=access.REPLAY,
+            hurry=access.HURRY,
+            payloads=access.VIEW_PAYLOADS,
+            pipeline=access.VIEW_PIPELINE,
+            order=access.VIEW_ORDERS,
+            letters="eventbus.view_deadletter",
+        ),
     }
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from orders.events import Address, Item, OrderCreated, OrderShipped
+from orders.events import Address, Customer, Item, OrderCreated, OrderShipped
 
 NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
@@ -19,8 +19,9 @@ def address(street: str = "1 Main St", country: str = "US") -> Address:
 
 
 def order_created(**changes: Any) -> OrderCreated:
-    told = _told() | {"shipping_address": address(), "created_at": NOON}
-    return OrderCreated(**(told | changes))
+    told = _told() | {"shipping_address": address(), "created_at": NOON} | changes
+    customer = Customer(id=told.pop("customer_id"), email=told.pop("customer_email"))
+    return OrderCreated(**told, customer=customer)
 
 
 def order_shipped(**changes: Any) -> OrderShipped:

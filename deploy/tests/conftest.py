@@ -64,9 +64,11 @@ class Stack:
     def compose(self, *arguments: str) -> str:
         return self.must("docker", "compose", *arguments)
 
-    def up(self) -> None:
-        up = self.run("docker", "compose", "up", "--detach", "--no-build", "--wait", "--wait-timeout", "900")
-        assert up.returncode == 0, f"{up.stderr[-2000:]}\n{self.compose('logs', '--tail', '12')}"
+    def up(self, *files: str) -> None:
+        """With these compose files; none: docker-compose.yml."""
+        compose = ("docker", "compose", *(f"--file={file}" for file in files))
+        up = self.run(*compose, "up", "--detach", "--no-build", "--wait", "--wait-timeout", "900")
+        assert up.returncode == 0, f"{up.stderr[-2000:]}\n{self.must(*compose, 'logs', '--tail', '12')}"
 
     def inside(self, service: str, *command: str) -> str:
         return self.compose("exec", "-T", service, *command)

@@ -47,7 +47,8 @@ def test_every_setting_reaches_every_process(stack: Stack, settings: dict[str, s
         assert set(settings) <= set(seen), service
         ours = {name for name in settings if seen[name] != settings[name]}
         # Which ports and folders these are is the container's own affair, and who the servers are is a secret.
-        assert ours == {"PORT", "FLOWER_PORT", "LOCAL_DIR", "DECLARING_BROKER_URL", "MANAGEMENT_URL"}, service
+        servers = {"OWNER_DATABASE_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"}
+        assert ours == {"PORT", "FLOWER_PORT", "LOCAL_DIR"} | servers, service
 
 
 def test_a_secret_is_what_its_file_says_to_the_letter(stack: Stack) -> None:
@@ -78,8 +79,8 @@ def test_the_image_holds_what_runs_and_nothing_else(stack: Stack) -> None:
     strange = r"/(tests?|tools|docs|\.git|\.env|\.venv|secrets|conftest\.py|README\.md|requirements-dev\.txt)(/|$)"
     assert not [file for file in ours if re.search(strange, file)]
     assert {file.split("/")[2] for file in ours} == {
-        "analytics", "api", "code_version", "config", "consumers", "deploy", "eventbus", "inventory", "manage.py",
-        "notifications", "orders", "requirements.txt", "script", "shipping", "staticfiles",
+        "analytics", "api", "code_version", "config", "console", "consumers", "deploy", "eventbus", "inventory",
+        "manage.py", "notifications", "orders", "requirements.txt", "schemas", "script", "shipping", "staticfiles",
     }  # fmt: skip
     assert not [file for file in files if re.search(r"/(pip|pytest|mypy|ruff)$", file)]
 
@@ -110,7 +111,9 @@ def test_roles_and_users_have_least_rights(stack: Stack) -> None:
 
     me = "SELECT current_user, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
     assert "[('pipeline_app', False, False)]" in sql("web", me).stdout
-    assert "[('pipeline', False, False)]" in sql("worker_eventbus", me).stdout
+    # As the owner works who makes and drops partitions, and nobody else.
+    owners = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = 'pipeline' ORDER BY 1"
+    assert "[('heartbeat of worker_eventbus',), ('worker eventbus',)]" in sql("worker_eventbus", owners).stdout
     for forbidden in ("DELETE FROM event", "CREATE TABLE mine (id int)", "ALTER TABLE event DISABLE TRIGGER ALL"):
         refused = sql("relay", forbidden)
         assert "permission denied" in refused.stderr or "must be owner" in refused.stderr, forbidden

@@ -41,7 +41,7 @@ def under_way(aggregate_ids: Collection[object], *, to: Collection[str], by: dat
     later one, because it was down or is behind. What it has left behind is under way no more, whatever became of it.
     Raises KeyError for a consumer that is not declared.
     """
-    listening = [(name, key) for name in to for key in CONSUMERS[name].routing_keys]
+    listening = [(name, key) for name in to for key in CONSUMERS[name].reads]
     names, keys = [name for name, _ in listening], [key for _, key in listening]
     with connection.cursor() as cursor:
         cursor.execute(_UNDER_WAY, [names, keys, list(map(str, aggregate_ids)), by, first_id_at(by)])

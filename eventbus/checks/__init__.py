@@ -4,6 +4,6 @@
 `manage.py check --deploy --tag bus` asks broker and database too.
 """
 
-from eventbus.checks import broker, celery, connections, dead_letters, deployed, granted, projections
+from eventbus.checks import broker, celery, connections, contracts, dead_letters, deployed, granted, projections
 
-__all__ = ["broker", "celery", "connections", "dead_letters", "deployed", "granted", "projections"]
+__all__ = ["broker", "celery", "connections", "contracts", "dead_letters", "deployed", "granted", "projections"]

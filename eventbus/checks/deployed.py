@@ -119,7 +119,7 @@ def nobody_was_renamed(**_: Any) -> list[CheckMessage]:
         )
     for name, key in sorted(known):
         consumer: Consumer | None = CONSUMERS.get(name)
-        if consumer is not None and key not in consumer.routing_keys:
+        if consumer is not None and key not in consumer.reads:
             found.append(
                 Warning(
                     f"{name} does not listen to {key} any more, but its queue is still bound to it: such events become "

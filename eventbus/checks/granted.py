@@ -11,7 +11,7 @@ from psycopg import Error as DriverError
 from eventbus.checks.deployed import unasked
 from eventbus.checks.tags import BUS
 from eventbus.conf import bus_settings
-from eventbus.db.pooler import pooled_settings
+from eventbus.db.entries import completed
 from eventbus.monitoring import budget
 from eventbus.monitoring.budget import Limit
 
@@ -25,7 +25,7 @@ def nobody_waits_for_ever_behind_a_pooler(**_: Any) -> list[CheckMessage]:
     if bus_settings.POOLED_DATABASE is None:
         return []
     wrapper = connection.copy()
-    wrapper.settings_dict.update(pooled_settings())
+    wrapper.settings_dict.update(completed(bus_settings.POOLED_DATABASE))
     try:
         with closing(wrapper.get_new_connection(wrapper.get_connection_params())) as session:
             role, *values = session.execute(

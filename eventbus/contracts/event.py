@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import UUID7, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import UUID7, BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from eventbus.contracts.exact_json import encode_json
@@ -12,6 +12,11 @@ from eventbus.contracts.registry import register
 from eventbus.contracts.versions import VERSION, routing_key
 
 ENVELOPE_VERSION = "1.0"
+UUID_7 = {
+    "type": "string",
+    "format": "uuid",
+    "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+}
 
 
 class Contract(BaseModel):
@@ -33,7 +38,7 @@ class Envelope(Contract):
     """What every event carries beside its data. `sequence` counts 1, 2, 3 … within the aggregate."""
 
     version: Annotated[str, Field(pattern=VERSION)]
-    event_id: UUID7
+    event_id: Annotated[UUID7, WithJsonSchema(UUID_7)]
     event_type: Annotated[Line, Field(max_length=200)]
     aggregate_type: Annotated[Line, Field(max_length=200)]
     aggregate_id: Annotated[Line, Field(max_length=64)]

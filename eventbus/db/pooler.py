@@ -9,10 +9,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
 
 from eventbus.conf import bus_settings
+from eventbus.db.entries import completed, connect_by
 from eventbus.errors import EventbusError
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ class TransactionPooler(EventbusError, ImproperlyConfigured):
     """A process that needs sessions of its own reaches PostgreSQL through a transaction pooler."""
 
     def __init__(self) -> None:
-        if bus_settings.POOLED_DATABASE is None:
+        owner = bus_settings.OWNER_DATABASE
+        if owner is not None and connection.settings_dict["USER"] == owner["USER"]:
+            advice = "OWNER_DATABASE_URL leads through a transaction pooler: set it"
+        elif bus_settings.POOLED_DATABASE is None:
             advice = "DATABASE_URL leads through a transaction pooler: set DATABASE_DIRECT_URL beside it"
         else:
             advice = "DATABASE_DIRECT_URL leads through a transaction pooler: set it"
@@ -42,17 +46,10 @@ def go_through_pooler() -> None:
     """Let this process reach PostgreSQL through the pooler from now on, if there is one."""
     global _goes_through_pooler
     if bus_settings.POOLED_DATABASE is not None:
-        connection.close()
-        connection.settings_dict.update(pooled_settings())
+        connect_by(completed(bus_settings.POOLED_DATABASE))
         _goes_through_pooler = True
     else:
         refuse_pooler()
-
-
-def pooled_settings() -> dict[str, Any]:
-    """The way through the pooler, which there has to be, as Django completes an entry of DATABASES."""
-    settings: dict[str, Any] = connections.configure_settings({"default": bus_settings.POOLED_DATABASE})["default"]
-    return settings
 
 
 def goes_through_pooler() -> bool:

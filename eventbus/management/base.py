@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
 from eventbus.broker.publisher import SEND_ERRORS
+from eventbus.db.owner import become_owner
 
 #: A server that is away or lost. What a broken connection raises is an OSError, as is a file that can't be written.
 UNREACHABLE: tuple[type[Exception], ...] = (DatabaseError, InterfaceError, OSError, *SEND_ERRORS)
@@ -32,6 +33,8 @@ def leave_quietly() -> NoReturn:
 class BusCommand(BaseCommand):
     """A command that asks the servers. Exit 2 where one of them is away or the question makes no sense."""
 
+    #: Whether it makes or drops tables, and so works as their owner.
+    works_as_owner: ClassVar[bool] = False
     #: What to do where a server is away.
     advice: ClassVar[str] = "Are the servers running?"
 
@@ -39,6 +42,8 @@ class BusCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="for machines")
 
     def execute(self, *args: Any, **options: Any) -> Any:
+        if self.works_as_owner:
+            become_owner()
         try:
             done = super().execute(*args, **options)
             # What is left over would be written when Python ends, where nobody catches anything.

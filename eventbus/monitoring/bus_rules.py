@@ -13,7 +13,7 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.dead_letters.retention import dropped_soon
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY
-from eventbus.ids import LATE_COMMIT, first_id_at, moment_of, seconds_since
+from eventbus.ids import AGE_AT_HANDLING, LATE_COMMIT, first_id_at, moment_of, seconds_since
 from eventbus.monitoring.full_queues import full_queues
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.monitoring.status import QueueStatus
@@ -41,9 +41,8 @@ UPDATE subscription SET watermark = t.moment FROM unnest(%s::bigint[], %s::times
 WHERE subscription.id = t.id AND coalesce(watermark, since) < t.moment
 """
 
-LATENCY = """
-SELECT consumer, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM processed_at)::float8
-           - ('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+LATENCY = f"""
+SELECT consumer, percentile_cont(0.95) WITHIN GROUP (ORDER BY {AGE_AT_HANDLING})
 FROM (SELECT * FROM processed_event WHERE event_id >= %s ORDER BY event_id DESC LIMIT 20000) AS recent
 WHERE outcome = 'done' GROUP BY consumer
 """

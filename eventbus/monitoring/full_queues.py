@@ -11,6 +11,7 @@ import structlog
 from eventbus.broker.management import ask, vhost
 from eventbus.broker.topology import EVENTS
 from eventbus.conf import bus_settings
+from eventbus.contracts.casting import older_versions
 from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS
 
@@ -51,7 +52,8 @@ def _left_over(key: str) -> list[str]:
 def _bound_to(key: str) -> list[str]:
     """Of the strangers' queues that are bound to the key, those at a length limit; all of them where none has one."""
     bindings = ask(f"exchanges/{vhost()}/{quote(EVENTS, safe='')}/bindings/source")
-    names = {each["destination"] for each in bindings if each["routing_key"] in (key, "#")} - set(CONSUMERS)
+    keys = {"#", key, *(older.routing_key() for older in older_versions(*key.rsplit(".v", 1)))}
+    names = {each["destination"] for each in bindings if each["routing_key"] in keys} - set(CONSUMERS)
     queues = {name: ask(f"queues/{vhost()}/{quote(name, safe='')}") for name in names}
     return sorted(name for name in names if _has_limit(queues[name])) or sorted(names)
 

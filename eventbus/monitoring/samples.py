@@ -12,7 +12,7 @@ from django.db import transaction
 
 from eventbus.db.sql import fetch, quoted
 from eventbus.declaration import CONSUMERS
-from eventbus.ids import first_id_at
+from eventbus.ids import AGE_AT_HANDLING, first_id_at
 from eventbus.monitoring.models import Sample
 from eventbus.monitoring.status import BusStatus, bus_status_or_error
 from eventbus.relay.lag import Lag, outbox_lag
@@ -45,11 +45,8 @@ PAGES = """
 SELECT relid::regclass::text, pg_relation_size(relid) / current_setting('block_size')::int
 FROM pg_partition_tree('processed_event') WHERE isleaf
 """
-# The age by the time that a UUIDv7 begins with: no join.
-AGE = """extract(epoch FROM processed_at)::float8
-    - ('x' || left(translate(event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0::float8"""
 NEW = f"""
-SELECT consumer, outcome, attempts, {AGE} AS age FROM {{table}}
+SELECT consumer, outcome, attempts, {AGE_AT_HANDLING} AS age FROM {{table}}
 WHERE ctid >= '({{page}},0)'::tid AND processed_at > %(since)s AND processed_at <= %(until)s
 """
 DONE = f"""

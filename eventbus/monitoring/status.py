@@ -13,6 +13,7 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import RELAY, ProcessStatus, processes
 from eventbus.monitoring.full_queues import full_queues
+from eventbus.relay.older_readers import OlderReaders, bindings, older_readers
 from eventbus.restores.backups import BackupStatus, backup_status
 from eventbus.retries.queries import RetryStatus, by_consumer
 
@@ -45,7 +46,7 @@ class BusStatus:
 
     `full` has the full queues by name, each with how many events wait for it. `retries` has the consumers with retries
     that wait. `relays`: those that are connected and give signs of life. `backups` is None where PostgreSQL archives
-    nothing.
+    nothing. `older_readers`: who still reads an older version of a contract.
     """
 
     outbox: int
@@ -57,6 +58,7 @@ class BusStatus:
     processes: Sequence[ProcessStatus] = ()
     retries: dict[str, RetryStatus] = field(default_factory=dict)
     backups: BackupStatus | None = None
+    older_readers: Sequence[OlderReaders] = ()
 
     @property
     def is_staffed(self) -> bool:
@@ -78,7 +80,8 @@ def bus_status() -> BusStatus:
     found = processes()
     relays = sum(process.alive for process in found if process.kind == RELAY)
     full = full_queues() if blocked else {}
-    return BusStatus(outbox, oldest, relays, _queues(), blocked, full, found, by_consumer(), backup_status())
+    older = older_readers(bindings())
+    return BusStatus(outbox, oldest, relays, _queues(), blocked, full, found, by_consumer(), backup_status(), older)
 
 
 def bus_status_or_error() -> tuple[BusStatus | None, str]:

@@ -12,7 +12,7 @@ from eventbus.db.clock import database_time
 from eventbus.dead_letters.models import DeadLetterGroup, DeadLetterState
 from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.heartbeats.processes import ProcessStatus, processes, worker_kind
-from eventbus.pipeline.now import STALE, Curve, FiringAlarm, curves, firing
+from eventbus.pipeline.now import Curve, FiringAlarm, curves, firing, is_fresh
 from eventbus.retries.queries import waiting_retries
 from eventbus.subscriptions.models import Subscription
 from eventbus.subscriptions.noting import EPOCH
@@ -49,7 +49,7 @@ class ConsumerInFull:
     @property
     def is_fresh(self) -> bool:
         latest = self.curve.latest
-        return latest is not None and (self.now - latest.at).total_seconds() < STALE
+        return is_fresh(latest.at if latest else None, self.now)
 
     @property
     def handled(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.db.models import Count
 
@@ -16,6 +17,8 @@ from eventbus.monitoring.rules import RULES
 from eventbus.monitoring.samples import COARSE, COUNT_TO, EVERY, OUTBOX
 from eventbus.relay.lag import Lag, outbox_lag
 from eventbus.retries.queries import RetryStatus, by_consumer
+
+N = TypeVar("N", int, float)
 
 #: What a page looks back on: hours, by name; seconds of a sample, and of a point of a curve.
 WINDOWS = {"1h": (1, EVERY, 60), "6h": (6, EVERY, 360), "24h": (24, COARSE, 1_440)}
@@ -145,19 +148,17 @@ class PipelineNow:
 
     @property
     def is_fresh(self) -> bool:
-        return self.sampled_at is not None and (self.now - self.sampled_at).total_seconds() < STALE
+        return is_fresh(self.sampled_at, self.now)
 
     @property
     def ready(self) -> int | None:
         """What waits in all queues; None where nobody knows."""
-        known = [each.ready for each in self.consumers if each.ready is not None]
-        return sum(known) if known else None
+        return _sum_of_known(each.ready for each in self.consumers)
 
     @property
     def handled_rate(self) -> float | None:
         """Deliveries a second that consumers have handled."""
-        known = [each.rate for each in self.consumers if each.rate is not None]
-        return sum(known) if known else None
+        return _sum_of_known(each.rate for each in self.consumers)
 
     @property
     def waiting(self) -> list[int]:
@@ -199,12 +200,23 @@ class PipelineNow:
         return latest.done / EVERY if latest and latest.done is not None and self.is_fresh else None
 
 
+def is_fresh(sampled_at: datetime | None, now: datetime) -> bool:
+    """Whether a sample of that moment says how things are now."""
+    return sampled_at is not None and (now - sampled_at).total_seconds() < STALE
+
+
+def _sum_of_known(numbers: Iterable[N | None]) -> N | None:
+    """None where none of them is known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known[1:], known[0]) if known else None
+
+
 def pipeline_now(window: str = "1h") -> PipelineNow:
     """Ask the database. Raises DatabaseError, and KeyError for an unknown window."""
     now = database_time()
     found = curves(now, window)
     sampled_at = max((each.latest.at for each in found.values() if each.latest), default=None)
-    is_fresh = sampled_at is not None and (now - sampled_at).total_seconds() < STALE
+    fresh = is_fresh(sampled_at, now)
     letters = dict(
         DeadLetter.objects.filter(state=DeadLetterState.OPEN).order_by().values_list("consumer").annotate(Count("id"))
     )
@@ -215,7 +227,7 @@ def pipeline_now(window: str = "1h") -> PipelineNow:
             name=name,
             declared=CONSUMERS.get(name),
             curve=found.get(name, Curve()),
-            is_fresh=is_fresh,
+            is_fresh=fresh,
             retries=retries.get(name),
             dead=letters.get(name, 0),
             alarms=[alarm for alarm in alarms if alarm.subject == name],
@@ -226,7 +238,7 @@ def pipeline_now(window: str = "1h") -> PipelineNow:
     return PipelineNow(
         now=now,
         sampled_at=sampled_at,
-        broker=any(asked) if is_fresh else None,
+        broker=any(asked) if fresh else None,
         lag=outbox_lag(count_to=COUNT_TO),
         outbox=found.get(OUTBOX, Curve()),
         consumers=consumers,

@@ -113,7 +113,7 @@ def _read(shadow: ShadowTables, source: str, order: str, params: dict[str, Any])
         if fields[-1] is None:
             window.left_out.append(fields[0])
         else:
-            window.due.append(from_row(WireFields(*fields)))
+            window.due.append(shadow.consumer.as_read(from_row(WireFields(*fields))))
             window.done.append(is_done)
     return window
 
@@ -123,7 +123,7 @@ def subscribed(consumer: Consumer) -> dict[str, Any]:
     return {
         "consumer": consumer.name,
         "types": sorted({contract.type for contract in consumer.on}),
-        "keys": list(consumer.routing_keys),
+        "keys": list(consumer.reads),
     }
 
 

@@ -14,12 +14,18 @@ from eventbus.broker.publisher import Outgoing
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An outbox row in a relay's hands. `behind`: the key for which an earlier event of its aggregate waits."""
+    """An outbox row in a relay's hands. `behind`: the key for which an earlier event of its aggregate waits; `older`:
+    the same event for those who know older versions only."""
 
     position: int
     aggregate_id: str
     message: Outgoing
     behind: str | None = None
+    older: tuple[Outgoing, ...] = ()
+
+    @property
+    def messages(self) -> tuple[Outgoing, ...]:
+        return self.message, *self.older
 
     @property
     def key(self) -> str:

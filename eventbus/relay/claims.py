@@ -1,9 +1,10 @@
 """What a relay takes of the outbox, and what it does with the rows afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventbus.broker.message import to_message
+from eventbus.broker.publisher import Outgoing
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 from eventbus.db.locks import AdvisoryLock
 from eventbus.relay.blocked_keys import Claimed
@@ -45,8 +46,8 @@ SETTLE = "DELETE FROM outbox WHERE position = ANY(%s)"
 BLOCKED = "SELECT DISTINCT blocked_key FROM outbox WHERE blocked_key IS NOT NULL"
 
 
-def as_claimed(row: Sequence[Any]) -> Claimed:
+def as_claimed(row: Sequence[Any], in_older: Callable[[WireFields], tuple[Outgoing, ...]] = lambda _: ()) -> Claimed:
     """A row of CLAIM or CLAIM_BLOCKED."""
     position, *fields, behind = row
     wire = WireFields(*fields)
-    return Claimed(position, wire.aggregate_id, to_message(wire), behind)
+    return Claimed(position, wire.aggregate_id, to_message(wire), behind, in_older(wire))

@@ -41,8 +41,8 @@ class Copy:
 
 
 def listeners(routing_key: str) -> list[str]:
-    """The queues of the declared consumers that listen to it."""
-    return [consumer.name for consumer in CONSUMERS.values() if routing_key in consumer.routing_keys]
+    """The queues of the declared consumers that read it, in whichever version they know."""
+    return [consumer.name for consumer in CONSUMERS.values() if routing_key in consumer.reads]
 
 
 def to_queue(message: Outgoing, queue: str) -> Outgoing:
@@ -66,6 +66,11 @@ def deal(
             else:
                 go.append(Copy(place, queue))
     return go, stay
+
+
+def lacking(claimed: Sequence[Claimed], places: Iterable[int], full: Collection[str]) -> list[Copy]:
+    """The copies of these events that full queues did not get."""
+    return [Copy(place, queue) for place in places for queue in listeners(claimed[place].key) if queue in full]
 
 
 def refused_copies(claimed: Sequence[Claimed], copies: Sequence[Copy], confirmed: Collection[int]) -> list[Copy]:

@@ -24,12 +24,14 @@ from eventbus.relay.full_queues import (
     PUBLISHED,
     Copy,
     deal,
+    lacking,
     lacking_by_aggregate,
     listeners,
     note,
     refused_copies,
     to_queue,
 )
+from eventbus.relay.older_readers import OlderVersions
 from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
 
 log = structlog.get_logger(__name__)
@@ -69,6 +71,7 @@ class Relay:
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
         self.full = BlockedKeys()
+        self.older = OlderVersions()
         self._declared = False
         self._looked_for_blocked = 0.0
         self._came_back_empty = False
@@ -80,6 +83,7 @@ class Relay:
     def run(self) -> None:
         """Publish until stopped. Survives the loss of the broker and of the database."""
         failures = 0
+        self.older.keep_looking(self.stopping)
         while not self.stopping.is_set():
             beating.turned("relay")
             try:
@@ -110,7 +114,7 @@ class Relay:
     def _publish_new(self) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(claims.CLAIM, [self.batch])
-            claimed = [claims.as_claimed(row) for row in cursor.fetchall()]
+            claimed = [claims.as_claimed(row, self.older.of) for row in cursor.fetchall()]
             if not claimed:
                 return 0
             failpoint("relay.after_claim")
@@ -142,7 +146,7 @@ class Relay:
                 key_state.retry_at = monotonic() + IDLE_WAIT
                 return 0
             cursor.execute(claims.CLAIM_BLOCKED, [key, key_state.window])
-            claimed = [claims.as_claimed(row) for row in cursor.fetchall()]
+            claimed = [claims.as_claimed(row, self.older.of) for row in cursor.fetchall()]
             aside = {place for place, each in enumerate(claimed) if each.key in self.blocked and each.key != key}
             refused = self._send(cursor, claimed, aside)
         taken = len(claimed) - len(refused | aside)
@@ -165,8 +169,9 @@ class Relay:
         Returns the places that the exchange refused. Without `copies` the rows were put aside before.
         """
         waiting = behind_blocked(claimed, aside)
-        sending = [place for place in range(len(claimed)) if place not in waiting]
-        window = [claimed[place].message for place in sending]
+        # An event may go in several versions, and is refused where one of them is.
+        sending = [place for place, each in enumerate(claimed) if place not in waiting for _ in each.messages]
+        window = [message for place, each in enumerate(claimed) if place not in waiting for message in each.messages]
         window += [to_queue(claimed[copy.place].message, copy.queue) for copy in copies or ()]
         confirmed = self.publisher.send(window) if window else set()
         failpoint("relay.after_confirm")
@@ -178,18 +183,13 @@ class Relay:
         waiting = behind_blocked(claimed, aside | refused)
         if waiting:
             cursor.execute(claims.BLOCK, [[claimed[place].position for place in waiting], list(waiting.values())])
-            lack += [
-                Copy(place, queue) for place in sending if place in waiting for queue in self._full_of(claimed[place])
-            ]
+            lack += lacking(claimed, sorted(set(sending) & set(waiting)), set(self.full.by_key))
             note(cursor, claimed, lack)
         settled = [each.position for place, each in enumerate(claimed) if place not in waiting]
         if copies is None:
             cursor.execute(PUBLISHED, [settled])
         cursor.execute(claims.SETTLE, [settled])
         return refused
-
-    def _full_of(self, event: Claimed) -> list[str]:
-        return [queue for queue in listeners(event.key) if queue in self.full]
 
     def _find_full(self, event: Claimed) -> None:
         """Find out which queues refuse it, by a copy to each: a refusal names none. It may be one unknown to us."""

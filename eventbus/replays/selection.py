@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from eventbus.contracts.registry import CONTRACTS
+from eventbus.contracts.versions import event_type_of
 from eventbus.declaration import Consumer
 from eventbus.errors import EventbusError
 from eventbus.ids import FROM_THE_START, first_id_at
@@ -45,7 +46,7 @@ class Selection:
                 f"{', '.join(sorted(known_types))}.".replace("  ", " ")
             )
         chosen = self.types or known_types
-        return list(dict.fromkeys(contract.routing_key() for contract in consumer.on if contract.type in chosen))
+        return [key for key in consumer.reads if event_type_of(key) in chosen]
 
     @property
     def after(self) -> UUID:

@@ -14,6 +14,7 @@ from uuid import UUID
 from kombu import Connection
 
 from eventbus.broker import topology
+from eventbus.contracts.casting import is_older
 from eventbus.contracts.codec import decode
 from eventbus.contracts.event import Event
 from eventbus.db.sql import fetch
@@ -46,7 +47,9 @@ class Forgotten:
             event_id = event.envelope.event_id
             if event_id in known:
                 continue
-            self.events[event_id], self.bodies[event_id] = event, body
+            # A copy for those who know an older version says less than the event itself.
+            if event_id not in self.events or not is_older(event, type(self.events[event_id])):
+                self.events[event_id], self.bodies[event_id] = event, body
             self.where.setdefault(event_id, set()).add(where)
             self.messages[where] += 1
 

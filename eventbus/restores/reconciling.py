@@ -18,6 +18,7 @@ from eventbus.archive import import_
 from eventbus.archive.import_ import ArchiveConflict
 from eventbus.archive.partitions import create_partitions, month_start
 from eventbus.broker.connection import connect, declaring_url
+from eventbus.contracts.casting import cast
 from eventbus.contracts.event import Event
 from eventbus.db.clock import database_time
 from eventbus.db.sql import fetch
@@ -145,13 +146,13 @@ def sort(found: Forgotten) -> Sorted:
 
 def _take_back(event: Event, body: bytes) -> str:
     """Archive the event, make its change again and have it sent to everybody; returns why not."""
-    taker = TAKERS.get(type(event))
-    if taker is None:
+    contract = next((each for each in TAKERS if each.type == event.type), None)
+    if contract is None:
         return NOBODY
     try:
         with transaction.atomic():
             import_.store([body])
-            taker(event)
+            TAKERS[contract](cast(event, contract))
             fetch(SEND, [event.envelope.event_id, event.aggregate_id])
     except (ArchiveConflict, PermanentFailure) as error:
         return str(error)

@@ -105,7 +105,7 @@ class ConsumerEntry:
 
 @dataclass(frozen=True)
 class ContractEntry:
-    """A contract and who listens to it. Nobody can listen to an internal one: only its own app reads it."""
+    """A contract and who reads that version. Nobody can listen to an internal one: only its own app reads it."""
 
     event_type: str
     routing_key: str
@@ -165,7 +165,8 @@ def contract_entries(event_type: str = "") -> list[ContractEntry]:
 
 
 def _names_of(routing_key: str) -> Iterable[str]:
-    return sorted(each.name for each in CONSUMERS.values() if routing_key in each.routing_keys)
+    keys = {each.name: {contract.routing_key() for contract in each.on} for each in CONSUMERS.values()}
+    return sorted(name for name, own in keys.items() if routing_key in own)
 
 
 def _keys_of(gone: str) -> tuple[str, ...]:

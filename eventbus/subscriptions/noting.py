@@ -5,7 +5,11 @@ from datetime import UTC, datetime
 import structlog
 from django.db import connection, transaction
 
+from eventbus.conf import bus_settings
+from eventbus.contracts.casting import older_versions
+from eventbus.db.sql import fetch
 from eventbus.declaration import CONSUMERS, Consumer
+from eventbus.heartbeats.processes import processes
 from eventbus.replays.models import ArchiveReplay
 from eventbus.replays.runs import start_backfill
 
@@ -41,9 +45,24 @@ def note_subscriptions() -> list[ArchiveReplay]:
     return backfills
 
 
+def unheld() -> list[str]:
+    """The events of which this code has a new major version, as no code here had before it, and would record it at
+    once, beside processes that don't know it. Raises DatabaseError."""
+    known = {(name, key) for name, key in fetch("SELECT consumer, routing_key FROM subscription")}
+    found = {
+        contract.type
+        for consumer in CONSUMERS.values()
+        for contract in consumer.on
+        for older in older_versions(contract.type, contract.version)
+        if (consumer.name, older.routing_key()) in known and (consumer.name, contract.routing_key()) not in known
+    }
+    found -= set(bus_settings.RECORD_AS)
+    return sorted(found) if found and any(process.alive for process in processes()) else []
+
+
 def _subscribe(consumer: Consumer) -> list[str]:
     """Note the contracts that were not noted yet; returns their routing keys."""
     since = EPOCH if consumer.start == "beginning" else datetime.now(UTC)
     with connection.cursor() as cursor:
-        cursor.execute(SUBSCRIBE, [consumer.name, since, list(consumer.routing_keys)])
+        cursor.execute(SUBSCRIBE, [consumer.name, since, list(consumer.reads)])
         return [key for (key,) in cursor.fetchall()]

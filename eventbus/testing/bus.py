@@ -84,7 +84,7 @@ def deliver(event: Event | Sequence[Event], *, to: Consumer, attempt: int = 1) -
     for each in events:
         if each._envelope is None:
             each._envelope = delivered(each).envelope
-    return inbox.process(to, [inbox.Arrival(each, attempt) for each in events])
+    return inbox.process(to, [inbox.Arrival(to.as_read(each), attempt) for each in events])
 
 
 def recorded(*events: E) -> list[E]:

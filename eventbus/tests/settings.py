@@ -11,7 +11,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 environ.Env.read_env(PROJECT / env.str("LOCAL_DIR", default=".local") / "env")
 
 SECRET_KEY = "only for tests"
-DATABASES = {"default": env.db_url("DATABASE_URL", engine="eventbus.db.postgresql")}
+# Tests make databases of their own, and tables in them.
+OWNER = "OWNER_DATABASE_URL" if env.str("OWNER_DATABASE_URL", default="") else "DATABASE_URL"
+DATABASES = {"default": env.db_url(OWNER, engine="eventbus.db.postgresql")}
 DATABASES["default"]["OPTIONS"] = {
     "server_side_binding": True,
     "application_name": "tests of the bus",

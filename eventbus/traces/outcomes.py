@@ -9,6 +9,7 @@ from uuid import UUID
 
 from eventbus.contracts.versions import ROUTING_KEY
 from eventbus.db.sql import fetch
+from eventbus.dead_letters.models import DeadLetterState
 from eventbus.worker.models import Outcome
 
 
@@ -182,12 +183,12 @@ def _count(attempts: str | None) -> int:
 def _state(outcome: str | None, letter: str | None, *, is_retrying: bool, is_in_outbox: bool) -> TraceState:
     if is_retrying and outcome != Outcome.DONE:
         return TraceState.RETRYING
-    if letter == "replaying":
+    if letter == DeadLetterState.REPLAYING:
         return TraceState.UNDER_WAY
     if outcome is not None:
         return _BY_OUTCOME[Outcome(outcome)]
-    if letter == "open":
+    if letter == DeadLetterState.OPEN:
         return TraceState.DEAD
-    if letter == "discarded":
+    if letter == DeadLetterState.DISCARDED:
         return TraceState.DISCARDED
     return TraceState.OUTBOX if is_in_outbox else TraceState.UNDER_WAY

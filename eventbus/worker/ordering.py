@@ -148,14 +148,14 @@ def _backlog(
                 [positions[key] for key in aggregates],
                 [upto[key] for key in aggregates],
                 consumer.name,
-                list(consumer.routing_keys),
+                list(consumer.reads),
             ],
         )
-        return [(_read(WireFields(*fields)), outcome) for *fields, outcome in cursor.fetchall()]
+        return [(_read(consumer, WireFields(*fields)), outcome) for *fields, outcome in cursor.fetchall()]
 
 
-def _read(fields: WireFields) -> Event:
+def _read(consumer: Consumer, fields: WireFields) -> Event:
     try:
-        return from_row(fields)
+        return consumer.as_read(from_row(fields))
     except InvalidEvent as error:
         raise BlockedByEarlier(f"{fields.event_id}: {error}") from error

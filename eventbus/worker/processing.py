@@ -43,6 +43,7 @@ from eventbus.worker.failures import (
 )
 from eventbus.worker.inbox import Arrival
 from eventbus.worker.ordering import BlockedByEarlier
+from eventbus.worker.originals import originals_of
 from eventbus.worker.telling import told
 
 log = structlog.get_logger(__name__)
@@ -91,7 +92,8 @@ def run_batch(consumer: Consumer, deliveries: Sequence[Delivery]) -> int:
     """Handle several deliveries in one transaction; returns how many were new. Raises BatchFailed with nothing done."""
     try:
         lock_waits.lengthen_when_over()
-        arrivals = [arrival_of(delivery, read(consumer, delivery)) for delivery in deliveries]
+        events = read_all(consumer, deliveries)
+        arrivals = [arrival_of(delivery, event) for delivery, event in zip(deliveries, events, strict=True)]
         new = inbox.process(consumer, arrivals)
     except Exception as error:  # noqa: BLE001  whatever it is, its text may repeat what the events say
         cause = told(f"{type(error).__name__}: {error}", *(delivery.body for delivery in deliveries))
@@ -166,9 +168,19 @@ def _log_ids(consumer: Consumer, event: Event | None) -> AbstractContextManager[
 
 
 def read(consumer: Consumer, delivery: Delivery) -> Event:
-    """The delivery as an event that this consumer listens to. Raises InvalidEvent."""
+    """The delivery as an event that this consumer listens to, in its version. Raises InvalidEvent and DatabaseError."""
+    return read_all(consumer, [delivery])[0]
+
+
+def read_all(consumer: Consumer, deliveries: Sequence[Delivery]) -> list[Event]:
+    """As read(), for several."""
+    decoded = [_decode(consumer, delivery) for delivery in deliveries]
+    return [consumer.as_read(event) for event in originals_of(consumer, decoded)]
+
+
+def _decode(consumer: Consumer, delivery: Delivery) -> Event:
     event = decode(delivery.body)
-    if event.routing_key() not in consumer.routing_keys:
+    if event.routing_key() not in consumer.reads:
         raise InvalidEvent(
             Reason.NOT_SUBSCRIBED,
             f"{consumer.name} listens to {', '.join(consumer.routing_keys)}, not {event.routing_key()}.",

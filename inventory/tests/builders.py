@@ -14,7 +14,7 @@ from eventbus.archive import first_id_at
 from eventbus.testing import ArchivedEvent, Stream, published
 from inventory.history import Quantities, fold
 from inventory.models import Stock
-from orders.events import Address, Item, OrderCancelled, OrderCreated, OrderShipped
+from orders.events import Address, Customer, Item, OrderCancelled, OrderCreated, OrderShipped
 
 E = TypeVar("E", bound=Event)
 
@@ -27,8 +27,7 @@ def order_created(*lines: tuple[str, int], order_id: UUID | None = None) -> Orde
     )
     return OrderCreated(
         order_id=order_id or uuid4(),
-        customer_id="c-1",
-        customer_email="ada@shop.example",
+        customer=Customer(id="c-1", email="ada@shop.example"),
         items=items,
         shipping_address=Address(street="1 Main St", city="Springfield", state="IL", postal_code="62701", country="US"),
         total_amount=sum((item.quantity * item.unit_price for item in items), Decimal(0)),
@@ -50,8 +49,8 @@ def order_shipped(order: OrderCreated) -> OrderShipped:
 
 
 def _told(order: OrderCreated) -> dict[str, Any]:
-    fields = ("order_id", "customer_id", "customer_email", "items", "total_amount", "currency")
-    return {field: getattr(order, field) for field in fields}
+    told = {field: getattr(order, field) for field in ("order_id", "items", "adjustments", "total_amount", "currency")}
+    return told | {"customer_id": order.customer.id, "customer_email": order.customer.email}
 
 
 def shelve(product_id: str, available: int, **fields: Any) -> Stock:

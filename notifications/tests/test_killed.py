@@ -26,6 +26,8 @@ def send_and_die(mail: Mail, sink: Sink, failpoint: str) -> None:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.test_settings",
         "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(database),
+        # It would lead to another database.
+        "OWNER_DATABASE_URL": "",
         "EMAIL_URL": f"smtp://127.0.0.1:{sink.port}",
         "FAILPOINT": failpoint,
     }

@@ -6,7 +6,7 @@ import pytest
 
 from notifications.consumers import apology, cancellation, confirmation, tracking
 from notifications.tests.builders import order_cancelled, order_confirmed, order_rejected, order_shipped
-from orders.events import CancelledBy, Item
+from orders.events import Adjustment, CancelledBy, Item
 
 
 def test_a_confirmation_lists_what_was_ordered() -> None:
@@ -57,6 +57,16 @@ def test_a_cancellation_says_by_whom_and_why(by: CancelledBy | None, said: str) 
             assert each in part
     assert "Reason: <b>too late</b>" in mail.text
     assert "Reason: &lt;b&gt;too late&lt;/b&gt;" in mail.html
+
+
+def test_a_mail_says_what_is_added_to_the_items() -> None:
+    added = [("discount", "Spring <sale>", "-100.00"), ("shipping", "By parcel", "4.90"), ("tax", "VAT", "0")]
+    adjustments = tuple(Adjustment(kind=kind, label=label, amount=Decimal(amount)) for kind, label, amount in added)
+    mail = confirmation(order_confirmed(adjustments=adjustments))
+    for said in ("Spring <sale>: -100.00 USD\n", "By parcel: 4.90 USD\n", "VAT: 0.00 USD\n"):
+        assert said in mail.text
+    assert "Spring &lt;sale&gt;</td>" in mail.html
+    assert "-100.00 USD</td>" in mail.html
 
 
 def test_markup_in_a_name_is_text_in_the_html_part_and_untouched_in_the_plain_one() -> None:

@@ -42,11 +42,16 @@ def an_order(**changes: Any) -> dict[str, Any]:
     }
     if "totalAmount" not in order:
         order["totalAmount"] = sum(item["quantity"] * item["unitPrice"] for item in order["items"])
+        order["totalAmount"] += sum(each["amount"] for each in order.get("adjustments", []))
     return order
 
 
 def an_item(**changes: Any) -> dict[str, Any]:
     return {"productId": "vase", "productName": "Vase", "quantity": 2, "unitPrice": Decimal("19.90"), **changes}
+
+
+def an_adjustment(kind: str = "shipping", amount: str = "4.90", **changes: Any) -> dict[str, Any]:
+    return {"kind": kind, "label": kind.capitalize(), "amount": Decimal(amount), **changes}
 
 
 def placed_order(channel: User | None = None, **changes: Any) -> Order:

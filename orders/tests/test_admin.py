@@ -13,7 +13,7 @@ from django.urls import reverse
 from eventbus.testing import ArchivedEvent
 from orders import services
 from orders.models import Order
-from orders.tests.builders import an_item, placed_order
+from orders.tests.builders import an_adjustment, an_item, placed_order
 
 LIST = reverse("admin:orders_order_changelist")
 
@@ -40,10 +40,19 @@ def test_the_list_takes_as_many_statements_with_ten_orders_as_with_one(admin: Cl
 
 
 def test_an_order_shows_its_lines_and_its_history(admin: Client) -> None:
-    order = placed_order()
+    order = placed_order(adjustments=[an_adjustment(label="By parcel")])
     services.confirm_order(order_id=order.pk)
     html = admin.get(page_of(order)).content.decode()
-    for shown in ("Vase", "Jug", "45.30 USD", "order.created", "order.confirmed", "1 Main St", order.correlation_id):
+    for shown in (
+        "Vase",
+        "Jug",
+        "By parcel",
+        "50.20 USD",
+        "order.created",
+        "order.confirmed",
+        "1 Main St",
+        order.correlation_id,
+    ):
         assert shown in html
 
 

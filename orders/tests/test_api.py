@@ -86,6 +86,7 @@ class TestLists:
             with CaptureQueriesContext(connection) as queries:
                 api.get()
             counts.append(len(queries))
+        # The token, the orders with their adjustments, and their items.
         assert counts == [3, 3]
 
     def test_filters_narrow_a_list(self, api: Api) -> None:

@@ -91,6 +91,6 @@ def test_events_that_were_stamped_by_another_clock_are_told_in_their_order(api: 
     assert ArchivedEvent.objects.filter(aggregate_id=str(order.pk)).count() == 2
     before = queries.as_of(order, order.created_at - timedelta(seconds=1))
     assert before is None
-    now = queries.as_of(order, order.created_at)
+    now = queries.as_of(queries.orders_of(None).get(pk=order.pk), order.created_at)
     assert now is not None
     assert now["status"] == "CONFIRMED"

@@ -9,12 +9,16 @@ import pytest
 from pydantic import ValidationError
 
 from eventbus import Event
-from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
+from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderCreatedOne, OrderRejected, OrderShipped
 
 ITEM = {"productId": "jug", "productName": "Jug", "quantity": 1, "unitPrice": Decimal("19.90")}
 ADDRESS = {"street": "12 Harbour Road", "city": "Bristol", "state": "", "postalCode": "", "country": "GB"}
+CUSTOMER = {"id": "c-1", "email": "ada@x.example"}
+TAX = {"kind": "tax", "label": "VAT", "amount": Decimal("3.80")}
 ORDER = {
     "orderId": str(uuid4()),
+    "customer": CUSTOMER,
+    "adjustments": [TAX],
     "customerId": "c-1",
     "customerEmail": "ada@shop.example",
     "items": [ITEM],
@@ -29,7 +33,10 @@ ORDER = {
 }
 
 
-@pytest.mark.parametrize("contract", [OrderCreated, OrderConfirmed, OrderRejected, OrderCancelled, OrderShipped])
+OF_AN_ORDER = (OrderCreatedOne, OrderConfirmed, OrderRejected, OrderCancelled, OrderShipped)
+
+
+@pytest.mark.parametrize("contract", [*OF_AN_ORDER, OrderCreated])
 def test_a_good_order_is_taken(contract: type[Event]) -> None:
     read = contract.model_validate(ORDER).model_dump()
     assert (read["total_amount"], read["currency"]) == (Decimal("19.90"), "GBP")
@@ -41,7 +48,7 @@ def test_a_moment_is_in_utc() -> None:
     assert OrderShipped.model_validate(ORDER).estimated_delivery == date(2026, 2, 4)
 
 
-@pytest.mark.parametrize("contract", [OrderCreated, OrderConfirmed, OrderRejected, OrderCancelled, OrderShipped])
+@pytest.mark.parametrize("contract", OF_AN_ORDER)
 @pytest.mark.parametrize(
     "changed",
     [
@@ -67,6 +74,13 @@ def test_what_no_shop_means_is_refused(contract: type[Event], changed: dict[str,
         (OrderCreated, {"shippingAddress": ADDRESS | {"country": "XX"}}),
         (OrderCreated, {"shippingAddress": ADDRESS | {"city": "Bristol\nLondon"}}),
         (OrderCreated, {"items": []}),
+        *((OrderCreated, {"customer": CUSTOMER | each}) for each in ({"id": ""}, {"email": "ada"}, {"id": None})),
+        *(
+            (OrderCreated, {"adjustments": [TAX | each]})
+            for each in ({"kind": "bribe"}, {"label": "a\nb"}, {"amount": -1})
+        ),
+        (OrderConfirmed, {"adjustments": [TAX | {"kind": "discount"}]}),
+        (OrderShipped, {"adjustments": [TAX | {"amount": "1"}]}),
         (OrderRejected, {"shortages": [{"productId": "jug", "requested": 1, "available": -1}]}),
         (OrderCancelled, {"reason": "requested\r\nBcc: all@x.example"}),
         (OrderShipped, {"carrier": ""}),

@@ -41,8 +41,8 @@ def test_the_answer_is_what_a_later_get_says(api: Api) -> None:
     assert placed["Location"] == f"http://testserver{PATH}/{placed.json()['orderId']}"
     assert exact(api.get(placed["Location"])) == exact(placed)
     assert list(exact(placed)) == [
-        *("orderId", "status", "customerId", "customerEmail", "items", "shippingAddress", "totalAmount", "currency"),
-        *("createdAt", "updatedAt"),
+        *("orderId", "status", "customerId", "customerEmail", "items", "shippingAddress", "adjustments"),
+        *("totalAmount", "currency", "createdAt", "updatedAt"),
     ]
 
 
@@ -79,7 +79,9 @@ def test_the_largest_order_fits_into_an_event(api: Api) -> None:
     widest = an_item(
         productId="€" * 64, productName='"\N{ROLLING ON THE FLOOR LAUGHING}' * 100, quantity=intake.MAX_QUANTITY
     )
-    assert api.post(an_order(items=[widest] * intake.MAX_ITEMS)).status_code == 201
+    added = {"kind": "fee", "label": '"\N{ROLLING ON THE FLOOR LAUGHING}' * 100, "amount": Decimal("1.23")}
+    body = an_order(items=[widest] * intake.MAX_ITEMS, adjustments=[added] * intake.MAX_ADJUSTMENTS)
+    assert api.post(body).status_code == 201
     with connection.cursor() as cursor:
         cursor.execute("SELECT octet_length(data::text) FROM event")
         assert cursor.fetchone()[0] < 990_000

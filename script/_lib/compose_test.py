@@ -45,8 +45,10 @@ def build(engine: Engine) -> None:
     """All images, by the project's own Dockerfile and compose file, with the machine's network."""
     with engine.running(networked=True):
         make_stand_ins(engine, images())
-        (PROJECT / "network.yml").write_text("services: {migrate: {build: {network: host}}}\n")
-        compose = ["docker", "compose", "--file", "docker-compose.yml", "--file", "network.yml", "--progress", "plain"]
+        networked = ", ".join(f"{built}: {{build: {{network: host}}}}" for built in ("migrate", "postgres"))
+        (PROJECT / "network.yml").write_text(f"services: {{{networked}}}\n")
+        files = [f"--file={name}" for name in ("docker-compose.yml", "deploy/compose.backup.yml", "network.yml")]
+        compose = ["docker", "compose", *files, "--progress", "plain"]
         if engine.run("env", "CODE_VERSION=compose-test", *compose, "build").returncode:
             fail("the image can't be built: the lines above say why.")
 
@@ -70,8 +72,9 @@ def test(engine: Engine, arguments: list[str]) -> int:
 
 def take_down(engine: Engine) -> None:
     """Containers, networks and volumes."""
+    files = ["--file=docker-compose.yml", "--file=deploy/compose.backup.yml"]
     down = ["down", "--volumes", "--remove-orphans", "--timeout", "5"]
-    engine.run("docker", "compose", "--profile", "*", *down, quiet=True)
+    engine.run("docker", "compose", *files, "--profile", "*", *down, quiet=True)
 
 
 def main() -> None:

@@ -65,7 +65,17 @@ def passwords() -> dict[str, str]:
     """This copy's own passwords: made once, the same at every start."""
     path = LOCAL / "secrets.json"
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    wanted = ("postgres", "database", "broker", "declaring", "broker_admin", "secret_key", "flower", "admin")
+    wanted = (
+        "postgres",
+        "database",
+        "application",
+        "broker",
+        "declaring",
+        "broker_admin",
+        "secret_key",
+        "flower",
+        "admin",
+    )
     made = {name: kept.get(name) or secrets.token_urlsafe(32) for name in wanted}
     if made != kept:
         write_private(path, json.dumps(made, indent=1) + "\n")
@@ -76,10 +86,15 @@ def own_urls() -> dict[str, str]:
     """The addresses of the private servers, by the variable that would replace each."""
     password = passwords()
     return {
-        "DATABASE_URL": f"postgres://pipeline:{password['database']}@127.0.0.1:{POSTGRES_PORT}/pipeline",
+        "DATABASE_URL": database_url("pipeline_app", "application"),
         "BROKER_URL": f"amqp://pipeline:{password['broker']}@127.0.0.1:{AMQP_PORT}//",
         "EMAIL_URL": f"smtp://127.0.0.1:{MAIL_PORT}",
     }
+
+
+def database_url(role: str, password: str) -> str:
+    """The address of the private PostgreSQL for one of its roles."""
+    return f"postgres://{role}:{passwords()[password]}@127.0.0.1:{POSTGRES_PORT}/pipeline"
 
 
 def management_url(user: str, password: str) -> str:
@@ -96,6 +111,8 @@ def write_env() -> None:
     """Writes LOCAL_DIR/env: the defaults that config/settings.py reads for what the environment doesn't set."""
     password = passwords()
     values = {variable: url for variable, url in own_urls().items() if not is_external(variable)}
+    if not is_external("DATABASE_URL"):
+        values["OWNER_DATABASE_URL"] = database_url("pipeline", "database")
     if not is_external("BROKER_URL"):
         login = f"pipeline_declaring:{password['declaring']}"
         values["DECLARING_BROKER_URL"] = f"amqp://{login}@127.0.0.1:{AMQP_PORT}//"

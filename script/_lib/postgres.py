@@ -13,6 +13,8 @@ from script._lib.local import LOCAL, POSTGRES_PORT, fail, passwords
 from script._lib.service import Service, command_line
 from script._lib.waiting import comes_true
 
+ADDRESS = f"127.0.0.1:{POSTGRES_PORT}/pipeline"
+
 
 class Postgres(Service):
     name = "postgres"
@@ -110,9 +112,32 @@ class Postgres(Service):
         )
         new.rename(self.data)
 
-    def run(self, command: list[str], text: str = "") -> None:
+    def await_ready(self, started: int) -> None:
+        super().await_ready(started)
+        made = self.home / "roles-made"
+        if not made.exists():
+            self.make_application_role()
+            made.touch()
+
+    def make_application_role(self) -> None:
+        """The role that the processes work as; `pipeline` owns the tables. A cluster of an earlier version lacks it."""
+        self.run(
+            [self.tool("psql"), "--quiet", "--no-psqlrc", f"postgresql://postgres@{ADDRESS}"],
+            "SELECT 'CREATE ROLE pipeline_app' WHERE to_regrole('pipeline_app') IS NULL \\gexec\n"
+            f"ALTER ROLE pipeline_app LOGIN PASSWORD '{passwords()['application']}';\n"
+            "GRANT pipeline_app TO pipeline;\n",
+            PGPASSWORD=passwords()["postgres"],
+        )
+
+    def run(self, command: list[str], text: str = "", **env: str) -> None:
         done = subprocess.run(
-            self.as_server_user() + command, cwd=self.home, input=text, capture_output=True, text=True, check=False
+            self.as_server_user() + command,
+            cwd=self.home,
+            env=os.environ | env,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         with self.log.open("a") as log:
             log.write(done.stdout + done.stderr)
@@ -137,7 +162,7 @@ class Postgres(Service):
         return [*self.as_server_user(), self.tool("postgres"), "-D", str(self.data)]
 
     def answers(self) -> bool:
-        url = f"postgresql://pipeline@127.0.0.1:{POSTGRES_PORT}/pipeline?connect_timeout=3"
+        url = f"postgresql://pipeline@{ADDRESS}?connect_timeout=3"
         asked = subprocess.run(
             [self.tool("psql"), "--no-psqlrc", "--tuples-only", "--command=SELECT 1", url],
             env=dict(os.environ, PGPASSWORD=passwords()["database"]),

@@ -22,9 +22,15 @@ class Process:
     """
 
     def __init__(
-        self, name: str, command: str, env: Mapping[str, str], output: Path | Callable[[bytes], object]
+        self,
+        name: str,
+        command: str,
+        env: Mapping[str, str],
+        output: Path | Callable[[bytes], object],
+        root: Path = ROOT,
     ) -> None:
-        self.name, self.command, self.env, self.output = name, command, env, output
+        """`root`: where the code is that it runs."""
+        self.name, self.command, self.env, self.output, self.root = name, command, env, output, root
         self.env_at_start = env
         self._log_began = 0
         self._popen: subprocess.Popen[bytes] | None = None
@@ -71,7 +77,7 @@ class Process:
         # of us leaves nothing behind.
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "sh", "-c", f"exec {self.command}"],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.env_at_start,
             stdin=subprocess.DEVNULL,
             stdout=output,

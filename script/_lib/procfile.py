@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from honcho.environ import parse_procfile
 
 from script._lib.local import ROOT
 
 
-def commands() -> dict[str, str]:
-    """The command line of each process, by name."""
-    found: dict[str, str] = parse_procfile((ROOT / "Procfile").read_text()).processes
+def commands(root: Path = ROOT) -> dict[str, str]:
+    """The command line of each process, by name. `root`: where the code is."""
+    found: dict[str, str] = parse_procfile((root / "Procfile").read_text()).processes
     return found

@@ -84,6 +84,7 @@ def access(env: dict[str, str], token: str) -> dict[str, str]:
         "declaring_broker_url": env.get("DECLARING_BROKER_URL", ""),
         "management_url": env.get("MANAGEMENT_URL", ""),
         "database_url": env["DATABASE_URL"],
+        "owner_database_url": env.get("OWNER_DATABASE_URL", ""),
         "smtp": env["EMAIL_URL"].rpartition("://")[2].rpartition("@")[2].strip("/"),
         "mailbox": "" if is_external("EMAIL_URL") else str(MAILBOX),
     }

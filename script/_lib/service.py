@@ -28,10 +28,20 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+def somebody_listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
 def check_port(port: int, variable: str) -> None:
     """Ends the program if another one holds the port; the variable is what would move it."""
-    # An outgoing connection may hold it for a moment.
-    if not comes_true(lambda: port_is_free(port), 5):
+    # An outgoing connection may hold it for a while: our ports are among those that the system hands out to them.
+    if port_is_free(port):
+        return
+    if not comes_true(lambda: port_is_free(port), 5 if somebody_listens(port) else 60):
         fail(f"port {port} is taken. Stop what uses it (ss -ltnp), or set another {variable}.")
 
 

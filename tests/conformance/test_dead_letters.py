@@ -1,7 +1,6 @@
 """From a broken handler to the last letter replayed, on real servers."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -152,7 +151,7 @@ def test_whatever_cannot_be_processed_becomes_a_letter_with_a_reason(bus: LiveBu
 @contextmanager
 def database_away(bus: LiveBus) -> Iterator[None]:
     """Nobody gets a connection to the bus's database, and those who had one lost it."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+    with psycopg.connect(bus.server_url, autocommit=True) as server:
         server.execute(f'ALTER DATABASE "{bus.name}" ALLOW_CONNECTIONS false')
         server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [bus.name])
         try:

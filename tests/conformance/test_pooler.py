@@ -65,7 +65,7 @@ def own_shop(own_bus: LiveBus) -> Iterator[Shop]:
 @pytest.fixture
 def pooler(home: Path, own_bus: LiveBus) -> Iterator[PgBouncer]:
     """The whole product's way to its database."""
-    direct = own_bus.database_url
+    direct = own_bus.env["DATABASE_URL"]
     with PgBouncer(home, direct) as bouncer:
         own_bus.env |= {"DATABASE_URL": bouncer.url(direct), "DATABASE_DIRECT_URL": direct}
         yield bouncer
@@ -93,8 +93,9 @@ def test_the_limits_of_the_role_are_looked_for_through_the_pooler(pooler: PgBoun
     warning = "eventbus.W106) Through the pooler"
     assert own_bus.manage("check", "--deploy", "--tag", "bus").count(warning) == 2
     role = f'ALTER ROLE CURRENT_USER IN DATABASE "{own_bus.name}" SET'
-    own_bus.query(f"{role} lock_timeout = '20s'")
-    own_bus.query(f"{role} idle_in_transaction_session_timeout = '120s'")
+    with psycopg.connect(own_bus.env["DATABASE_DIRECT_URL"], autocommit=True) as application:
+        application.execute(f"{role} lock_timeout = '20s'")
+        application.execute(f"{role} idle_in_transaction_session_timeout = '120s'")
     pooler.reconnect()
     assert warning not in own_bus.manage("check", "--deploy", "--tag", "bus")
 
@@ -114,8 +115,9 @@ def test_a_run_behind_the_pooler_waits_for_a_lock_no_longer_than_any_other(
 
 @pytest.mark.parametrize("ignored", ["", "options"])
 def test_what_needs_a_session_refuses_in_one_line(home: Path, own_bus: LiveBus, ignored: str) -> None:
-    with PgBouncer(home, own_bus.database_url, ignored=ignored) as pooler:
-        through = pooler.url(own_bus.database_url)
+    direct = own_bus.env["DATABASE_URL"]
+    with PgBouncer(home, direct, ignored=ignored) as pooler:
+        through = pooler.url(direct)
         for command in (["relay"], ["ingest_dead_letters"], ["worker", "notifications"], ["worker", "orders"]):
             said = own_bus.manage(*command, expect=1, DATABASE_URL=through)
             assert said.strip().splitlines()[-1] == (
@@ -123,11 +125,19 @@ def test_what_needs_a_session_refuses_in_one_line(home: Path, own_bus: LiveBus, 
                 "PostgreSQL's own address. See docs/deploy.md."
             )
             assert "Traceback" not in said
-        said = own_bus.manage("worker", "eventbus", expect=1, DATABASE_URL=through, DATABASE_DIRECT_URL=through)
+        said = own_bus.manage("relay", expect=1, DATABASE_URL=through, DATABASE_DIRECT_URL=through)
         assert "DATABASE_DIRECT_URL leads through a transaction pooler" in said
 
 
+def test_the_owners_way_does_not_lead_through_it_either(home: Path, own_bus: LiveBus) -> None:
+    with PgBouncer(home, own_bus.database_url) as pooler:
+        through = pooler.url(own_bus.database_url)
+        said = own_bus.manage("worker", "eventbus", expect=1, OWNER_DATABASE_URL=through)
+        assert "OWNER_DATABASE_URL leads through a transaction pooler: set it to PostgreSQL's own address." in said
+
+
 def test_a_pooler_in_session_mode_is_no_obstacle(home: Path, own_bus: LiveBus) -> None:
-    with PgBouncer(home, own_bus.database_url, mode="session", ignored="options") as pooler:
-        own_bus.start("relay", DATABASE_URL=pooler.url(own_bus.database_url))
+    direct = own_bus.env["DATABASE_URL"]
+    with PgBouncer(home, direct, mode="session", ignored="options") as pooler:
+        own_bus.start("relay", DATABASE_URL=pooler.url(direct))
         own_bus.term("relay")

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from eventbus.management.commands.migrate import OLDEST
 from tests.support.small_postgres import SmallPostgres
 
 ROOT = Path(settings.BASE_DIR)
@@ -18,6 +19,8 @@ WORK = """
 from django.db import connection, transaction
 from eventbus import lock_streams
 from eventbus.monitoring import invariants
+from eventbus.monitoring.alarms import observe
+from eventbus.monitoring.rules import RULES
 from eventbus.relay import claims
 from eventbus.testing import ArchivedEvent, deliver, from_archive
 from inventory.consumers import reserve_stock
@@ -38,6 +41,9 @@ with transaction.atomic(), connection.cursor() as cursor:
     assert cursor.fetchall()
 for each in invariants.INVARIANTS:
     each.check()
+seen = observe()
+for rule in RULES.values():
+    rule.measure(seen)
 """
 CHANGES = ("UPDATE {} SET type = 'x'", "DELETE FROM {}", "TRUNCATE {}")
 
@@ -55,26 +61,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallPostgres]:
     try:
         # As docs/deploy.md says; and safe to repeat.
         for _ in range(2):
-            run(owner_url(postgres), "-m", "deploy.postgres.set_up", "roles", **others(postgres))
-            run(owner_url(postgres), "manage.py", "migrate", "--verbosity", "0")
-            run(owner_url(postgres), "-m", "deploy.postgres.set_up", "rights", **others(postgres))
-        run(app_url(postgres), "manage.py", "shell", "-v0", "-c", WORK)
+            run(postgres, "-m", "deploy.postgres.set_up", ADMIN_DATABASE_URL=postgres.owner_url)
+            run(postgres, "manage.py", "migrate", "--verbosity", "0")
+        run(postgres, "manage.py", "shell", "-v0", "-c", WORK)
         yield postgres
     finally:
         postgres.stop()
 
 
-def run(url: str, *arguments: str, **env: str) -> None:
+def run(server: SmallPostgres, *arguments: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"} | env,
+        env=os.environ
+        | {"DATABASE_URL": app_url(server), "OWNER_DATABASE_URL": owner_url(server)}
+        | {"DJANGO_SETTINGS_MODULE": "config.settings"}
+        | env,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def owner_url(server: SmallPostgres) -> str:
@@ -83,10 +92,6 @@ def owner_url(server: SmallPostgres) -> str:
 
 def app_url(server: SmallPostgres) -> str:
     return server.url.replace("pipeline@", "pipeline_app:the-applications@")
-
-
-def others(server: SmallPostgres) -> dict[str, str]:
-    return {"APPLICATION_DATABASE_URL": app_url(server), "ADMIN_DATABASE_URL": server.owner_url}
 
 
 def test_passwords_are_set(server: SmallPostgres) -> None:
@@ -105,6 +110,21 @@ def test_the_application_role_can_write_and_not_change_the_archive(server: Small
             for change in CHANGES:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege, match=f"denied for table {part}"):
                     app.execute(change.format(part))
+
+
+def test_what_makes_and_drops_tables_works_as_their_owner(server: SmallPostgres) -> None:
+    run(server, "manage.py", "rebuild_projection", "analytics.sales_by_day")
+    with psycopg.connect(app_url(server)) as app:
+        # The table that took the other's place is the application's to write, too.
+        app.execute("DELETE FROM analytics_salesbyday")
+    run(server, "manage.py", "prune_archive")
+    run(server, "manage.py", "rebuild_projection", "analytics.sales_by_day", "--drop-old")
+
+
+def test_a_migration_says_for_whom_it_waits(server: SmallPostgres) -> None:
+    with psycopg.connect(app_url(server)) as app, psycopg.connect(owner_url(server)) as owner:
+        app.execute("SELECT 1")
+        assert owner.execute(OLDEST).fetchall() != []
 
 
 def test_triggers_refuse_a_superuser_whom_privileges_do_not_bind(server: SmallPostgres) -> None:

@@ -64,7 +64,7 @@ def test_the_relay_gives_a_silent_broker_up_in_time_and_resumes(live_bus: LiveBu
         for _ in range(2):
             with transaction.atomic():
                 ids += publish(*[ProbeSent(probe_id=uuid4()) for _ in range(600)])
-        live_bus.wait_for(lambda: "relay.interrupted" in live_bus["relay"].says(), "the relay to give up", 45)
+        live_bus.wait_for(lambda: "relay.interrupted" in live_bus["relay"].says(), "the relay to give up")
     live_bus.drain()
     assert live_bus["relay"].is_alive
     assert live_bus.effects("probe.count", *ids) == len(ids)

@@ -116,7 +116,7 @@ def test_what_a_stopped_relay_has_claimed_is_sent_by_another_within_half_a_minut
     try:
         live_bus.ensure("relay 2")
         # What it had written to its socket arrives: only the outbox says who has the event.
-        live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the other to have it", 30)
+        live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the other to have it")
     finally:
         live_bus["relay"].signal(signal.SIGCONT)
     live_bus.drain()
@@ -134,7 +134,7 @@ def test_a_relay_that_stands_by_takes_over_from_an_idle_one_within_seconds(
     live_bus["relay"].signal(end)
     try:
         event_id = probe()
-        live_bus.wait_for(lambda: live_bus.effects("probe.count", event_id) == 1, "the other to have it", 10)
+        live_bus.wait_for(lambda: live_bus.effects("probe.count", event_id) == 1, "the other to have it", 30)
     finally:
         live_bus["relay"].signal(signal.SIGCONT)
 

@@ -13,6 +13,7 @@ import pytest
 
 from script._lib.process import Process
 from tests.support.bus import LiveBus
+from tests.support.effects import PIPELINE
 from tests.support.stock import receive
 from tools.harness.shop import Shop
 
@@ -58,14 +59,17 @@ SLOW_READING = Stall(request("GET /static/admin/js/vendor/jquery/jquery.js") * 4
 
 
 @pytest.fixture
-def web(live_bus: LiveBus, shop: Shop) -> Process:
+def web(live_bus: LiveBus, shop: Shop) -> Iterator[Process]:
     """The web process, in work."""
     live_bus.ensure("web", "relay")
     # What waits since another test would keep new orders out.
     live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the outbox to be empty")
     shop.http.timeout = PATIENCE
     answers_others(shop)
-    return live_bus["web"]
+    yield live_bus["web"]
+    # The next test's processes are others, and would not do what these orders need.
+    live_bus.ensure(*PIPELINE)
+    live_bus.drain()
 
 
 def test_stalled_heads_delay_nobody_and_are_hung_up_on(web: Process, shop: Shop) -> None:
@@ -166,6 +170,8 @@ def everything_from(client: socket.socket) -> bytes:
             received += part
     except ConnectionResetError:
         pass  # it sent on after that
+    except TimeoutError:
+        pytest.fail(f"{client.getsockname()} was not hung up on; it was sent {received!r}")
     return received
 
 

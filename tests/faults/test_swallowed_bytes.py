@@ -22,14 +22,19 @@ KINDS = ["relay", "worker_dead_letters", "worker_probe", "worker_eventbus", "web
 
 
 #: The variables that hold the servers' addresses, and over which way each leads.
-ADDRESSES = {"DATABASE_URL": "DATABASE_URL", "BROKER_URL": "BROKER_URL", "DECLARING_BROKER_URL": "BROKER_URL"}
+ADDRESSES = {
+    "DATABASE_URL": "DATABASE_URL",
+    "OWNER_DATABASE_URL": "DATABASE_URL",
+    "BROKER_URL": "BROKER_URL",
+    "DECLARING_BROKER_URL": "BROKER_URL",
+}
 
 
 class Ways:
     """The ways to PostgreSQL and to RabbitMQ, for the processes that are started with `env`."""
 
     def __init__(self, bus: LiveBus) -> None:
-        self.urls = {variable: urlsplit(bus.env[variable]) for variable in ADDRESSES}
+        self.urls = {variable: urlsplit(bus.env[variable]) for variable in ADDRESSES if bus.env[variable]}
         self.network = Network()
 
     @property
@@ -70,7 +75,7 @@ def probe(bus: LiveBus) -> UUID:
 def wait_until_stuck(bus: LiveBus) -> None:
     """Until each process waits for what was swallowed: none has given a sign of life for a while."""
     lately = "SELECT count(*) FROM heartbeat WHERE kind = ANY(%s) AND beat_at > clock_timestamp() - interval '8 s'"
-    bus.wait_for(lambda: bus.query(lately, KINDS) == [(0,)], "their silence", 30)
+    bus.wait_for(lambda: bus.query(lately, KINDS) == [(0,)], "their silence")
 
 
 def readiness(bus: LiveBus) -> int:
@@ -87,8 +92,8 @@ def test_what_was_swallowed_on_the_way_to_postgresql_is_asked_again_after_it(liv
     assert readiness(live_bus) == 503
     wait_until_stuck(live_bus)
     ways.restore("DATABASE_URL")
-    live_bus.wait_for(lambda: live_bus.effects("probe.count", second) == 1, "the second", 15)
-    live_bus.wait_for(lambda: readiness(live_bus) == 200, "the web", 15)
+    live_bus.wait_for(lambda: live_bus.effects("probe.count", second) == 1, "the second")
+    live_bus.wait_for(lambda: readiness(live_bus) == 200, "the web")
     live_bus.drain()
     assert live_bus.effects("probe.audit", first, second) == 2
     assert all(live_bus[name].is_alive for name in PROCESSES)
@@ -100,10 +105,10 @@ def test_what_was_swallowed_on_the_way_to_rabbitmq_is_sent_again_after_it(live_b
     live_bus.drain()
     ways.swallow("BROKER_URL")
     second = probe(live_bus)
-    live_bus.wait_for(lambda: "relay.interrupted" in live_bus["relay"].says(), "the relay to give up", 30)
-    live_bus.wait_for(lambda: "Connection to broker lost" in live_bus["worker probe"].says(), "the worker, too", 45)
+    live_bus.wait_for(lambda: "relay.interrupted" in live_bus["relay"].says(), "the relay to give up")
+    live_bus.wait_for(lambda: "Connection to broker lost" in live_bus["worker probe"].says(), "the worker, too")
     ways.restore("BROKER_URL")
-    live_bus.wait_for(lambda: live_bus.effects("probe.count", second) == 1, "the second", 15)
+    live_bus.wait_for(lambda: live_bus.effects("probe.count", second) == 1, "the second")
     live_bus.drain()
     assert live_bus.effects("probe.audit", first, second) == 2
     assert all(live_bus[name].is_alive for name in PROCESSES)
@@ -130,9 +135,9 @@ def test_a_worker_whose_deliveries_were_swallowed_gets_them_again(live_bus: Live
     ways.swallow("BROKER_URL")
     event_id = probe(live_bus)
     live_bus.wait_for(lambda: live_bus.query("SELECT count(*) FROM outbox") == [(0,)], "the relay")
-    live_bus.wait_for(lambda: "Connection to broker lost" in live_bus["worker probe"].says(), "the loss", 45)
+    live_bus.wait_for(lambda: "Connection to broker lost" in live_bus["worker probe"].says(), "the loss")
     ways.restore("BROKER_URL")
-    live_bus.wait_for(lambda: live_bus.effects("probe.count", event_id) == 1, "the delivery", 15)
+    live_bus.wait_for(lambda: live_bus.effects("probe.count", event_id) == 1, "the delivery")
 
 
 def test_a_frozen_relay_keeps_its_idle_lock_for_half_a_minute_at_most(live_bus: LiveBus) -> None:
@@ -143,7 +148,7 @@ def test_a_frozen_relay_keeps_its_idle_lock_for_half_a_minute_at_most(live_bus: 
     )
     live_bus.wait_for(lambda: live_bus.query(held) == [(1,)], "the relay to be idle")
     live_bus["relay"].signal(signal.SIGSTOP)
-    live_bus.wait_for(lambda: live_bus.query(held) == [(0,)], "the lock", 45)
+    live_bus.wait_for(lambda: live_bus.query(held) == [(0,)], "the lock")
     event_id = probe(live_bus)
     live_bus["relay"].signal(signal.SIGCONT)
     live_bus.wait_for(lambda: live_bus.effects("probe.count", event_id) == 1, "the relay to go on")

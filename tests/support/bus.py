@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 #: How long a drain may take at most, in seconds.
 DRAIN = 300
-SERVERS = ("DATABASE_URL", "BROKER_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL")
+SERVERS = ("DATABASE_URL", "OWNER_DATABASE_URL", "BROKER_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL")
 SCHEMA = """
 CREATE TABLE effect (consumer text, event_id uuid, aggregate_id text, sequence int CHECK (sequence > 0), pid int,
                      at timestamptz DEFAULT clock_timestamp());
@@ -44,9 +44,12 @@ class LiveBus(Laboratory):
     def __init__(self, name: str, *, smtp_port: int, logs: Path, **servers: str) -> None:
         """`servers`: where they are other than the environment says."""
         self.web_port, self.flower_port = free_port(), free_port()
+        if "DATABASE_URL" in servers:
+            # That server has one role for everything, as long as nothing else is said.
+            servers.setdefault("OWNER_DATABASE_URL", "")
         super().__init__(
             name,
-            {name: os.environ[name] for name in SERVERS} | servers,
+            {name: os.environ.get(name, "") for name in SERVERS} | servers,
             settings="tests.live_settings",
             logs=logs,
             EMAIL_URL=f"smtp://127.0.0.1:{smtp_port}",

@@ -11,13 +11,14 @@ from django.db import connection
 from django.test import override_settings
 
 from eventbus.broker.connection import connect
-from eventbus.contracts.codec import decode
 from eventbus.declaration import CONSUMERS
 from eventbus.relay.relay import Relay
 from eventbus.replays.driver import ArchiveReplayDriver
 from eventbus.replays.models import ArchiveReplay, RunState
 from eventbus.subscriptions import lost_queues
 from eventbus.worker import inbox
+from eventbus.worker.delivery import Delivery
+from eventbus.worker.processing import read
 from notifications.connections import connections
 from notifications.smtp import NotTaken
 from tests.support.bus import LiveBus
@@ -88,7 +89,7 @@ class ByHand:
                 while (message := channel.basic_get(consumer.name)) is not None:
                     handled += 1
                     try:
-                        inbox.process(consumer, [inbox.Arrival(decode(bytes(message.body)))])
+                        inbox.process(consumer, [inbox.Arrival(read(consumer, Delivery(bytes(message.body))))])
                     except NotTaken:
                         # The mail server is slow to greet on a busy machine.
                         channel.basic_reject(message.delivery_tag, requeue=True)

@@ -7,7 +7,8 @@ import psycopg
 from django.db import connection
 
 from eventbus import Event, PermanentFailure, Retry, consumer
-from tests.testapp.events import NapAsked, PastTold, ProbeSent, TroubleAsked
+from tests.testapp import events
+from tests.testapp.events import RELEASE, ChangedOne, NapAsked, PastTold, ProbeSent, TroubleAsked
 
 
 def leave_effect(consumer_name: str, event: Event) -> None:
@@ -104,6 +105,21 @@ def nap(event: NapAsked) -> None:
     """Slow while a test says so."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(0.2) FROM broken WHERE what = 'slow'")
+
+
+#: A test runs processes of two releases side by side: `before` and `after` a contract has moved on.
+if RELEASE:
+    change: type[Event] = ChangedOne if RELEASE == "before" else events.Changed
+
+    @consumer("change.follow", on=[change])
+    def follow(event: Event) -> None:
+        """Leaves what it was told in the place of the id."""
+        told = event.model_dump(exclude={"change_id"}).values()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO effect (consumer, event_id, aggregate_id, sequence, pid) VALUES (%s, %s, %s, 1, %s)",
+                ["change.follow", event.envelope.event_id, "/".join(told), os.getpid()],
+            )
 
 
 #: A test deploys this consumer when what it listens to has happened for long. Its name says how.

@@ -1,9 +1,10 @@
 """What the tests publish."""
 
+import os
 from decimal import Decimal
 from uuid import UUID
 
-from eventbus import Event
+from eventbus import Event, downcast, upcast
 
 
 class ProbeSent(Event, type="probe.sent", version="1.0", aggregate="probe_id"):
@@ -36,3 +37,31 @@ class NapAsked(Event, type="nap.asked", version="1.0", aggregate="nap_id"):
     """Something that takes its time."""
 
     nap_id: UUID
+
+
+class ChangedOne(Event, type="change.made", version="1.0", aggregate="change_id"):
+    """A contract that moves on. The release before it does so knows this version alone."""
+
+    change_id: UUID
+    name: str
+
+
+RELEASE = os.environ.get("RELEASE", "")
+if RELEASE != "before":
+
+    class Changed(Event, type="change.made", version="2.0", aggregate="change_id"):
+        """The same, with what 1.0 can't say."""
+
+        change_id: UUID
+        first: str
+        last: str
+        note: str = ""
+
+    @upcast(ChangedOne, Changed)
+    def split(old: ChangedOne) -> Changed:
+        first, _, last = old.name.partition(" ")
+        return Changed(change_id=old.change_id, first=first, last=last)
+
+    @downcast(Changed, ChangedOne)
+    def join(new: Changed) -> ChangedOne:
+        return ChangedOne(change_id=new.change_id, name=f"{new.first} {new.last}")

@@ -126,7 +126,11 @@ def fill(month: datetime, count: int) -> None:
     """One month of the archive, evenly over its days."""
     ensure_partitions(month)
     sample = order_event(OrderTallied)
-    confirmed = OrderConfirmed(**sample.model_dump(include=set(OrderConfirmed.model_fields)))
+    confirmed = OrderConfirmed(
+        **sample.model_dump(include=set(OrderConfirmed.model_fields)),
+        customer_id=sample.customer.id,
+        customer_email=sample.customer.email,
+    )
     filling: dict[str, Any] = {
         "began": month,
         "every": timedelta(days=28) / count,

@@ -16,7 +16,7 @@ from analytics.services import Fact, Line
 from consumers import fraud
 from notifications import rendering
 from notifications.models import Kind, Mail, State
-from orders.events import OrderCreated
+from orders.events import OrderCreated, OrderCreatedOne, with_a_customer
 from shipping.services import ShipmentParts, prepare_shipments
 from tools.benchmarks.plain import EFFECTS, app
 from tools.benchmarks.plain_tasks import mark_confirmed, set_aside
@@ -36,7 +36,7 @@ def cause(placed: Sent) -> None:
 
 @app.task(name=f"{EFFECTS}.reserve")
 def reserve(placed: Sent) -> None:
-    order = OrderCreated.model_validate(placed)
+    order = read(placed)
     with transaction.atomic():
         set_aside(order.order_id, {item.product_id: item.quantity for item in order.items})
         _after_commit(confirm, placed)
@@ -64,7 +64,7 @@ def prepare_items(placed: Sent) -> None:
 
 @app.task(name=f"{EFFECTS}.look_for_fraud")
 def look_for_fraud(placed: Sent) -> None:
-    order = OrderCreated.model_validate(placed)
+    order = read(placed)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(fraud.TAKE_TURNS)
         cursor.execute(fraud.REMEMBER, fraud.columns([fraud.remembered(order)]))
@@ -74,11 +74,11 @@ def look_for_fraud(placed: Sent) -> None:
 
 @app.task(name=f"{EFFECTS}.write_mail")
 def write_mail(placed: Sent) -> None:
-    order = OrderCreated.model_validate(placed)
+    order = read(placed)
     context = rendering.order_context(order.items, order.total_amount, order.currency)
     with transaction.atomic():
         mail = rendering.render_mail(
-            Kind.CONFIRMATION, order_id=order.order_id, to=order.customer_email, context=context
+            Kind.CONFIRMATION, order_id=order.order_id, to=order.customer.email, context=context
         )
         mail.save()
         _after_commit(send_mail, str(mail.pk))
@@ -118,15 +118,20 @@ def _after_commit(task: Task[Any, None], *arguments: Any) -> None:
     transaction.on_commit(lambda: task.delay(*arguments))
 
 
+def read(placed: Sent) -> OrderCreated:
+    """What a channel posted, as an event has it."""
+    return with_a_customer(OrderCreatedOne.model_validate(placed))
+
+
 def _fact(kind: str, at: str, placed: Sent) -> Fact:
-    order = OrderCreated.model_validate(placed)
+    order = read(placed)
     return Fact(
         kind=kind,
         at=datetime.fromisoformat(at),
         order_id=order.order_id,
-        customer_id=order.customer_id,
+        customer_id=order.customer.id,
         currency=order.currency,
-        amount=order.total_amount,
+        total=order.total_amount,
         lines=tuple(
             Line(item.product_id, item.product_name, item.quantity, item.quantity * item.unit_price)
             for item in order.items

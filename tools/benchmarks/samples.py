@@ -56,7 +56,9 @@ def order_body() -> dict[str, Any]:
 
 def order_event(contract: type[E]) -> E:
     """The event of such an order."""
-    return contract.model_validate({**order_body(), "orderId": new_id(), "createdAt": datetime.now(UTC)})
+    body = order_body()
+    customer = {"id": body.pop("customerId"), "email": body.pop("customerEmail")}
+    return contract.model_validate({**body, "customer": customer, "orderId": new_id(), "createdAt": datetime.now(UTC)})
 
 
 def order_message(contract: type[OrderCreated], queue: str) -> Outgoing:

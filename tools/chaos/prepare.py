@@ -17,6 +17,8 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from api.tokens import create_channel  # noqa: E402
+from eventbus.db.owner import as_owner, give_rights  # noqa: E402
+from eventbus.db.sql import fetch  # noqa: E402
 from eventbus.subscriptions.models import Subscription  # noqa: E402
 from inventory.services import receive_stock  # noqa: E402
 
@@ -25,8 +27,10 @@ TALLY = "CREATE TABLE chaos_tally (event_id uuid, at timestamptz DEFAULT now());
 
 def main() -> None:
     call_command("migrate", verbosity=0)
-    with connection.cursor() as cursor:
-        cursor.execute(TALLY)
+    application = connection.settings_dict["USER"]
+    with as_owner():
+        fetch(TALLY)
+        give_rights(application)
     for consumer in CONSUMERS.values():
         for key in consumer.routing_keys:
             Subscription.objects.get_or_create(consumer=consumer.name, routing_key=key)

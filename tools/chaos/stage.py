@@ -53,6 +53,7 @@ STAFFED = (
 #: The variables that hold the servers' addresses, and whose each is.
 ADDRESSES = {
     "DATABASE_URL": POSTGRES,
+    "OWNER_DATABASE_URL": POSTGRES,
     "BROKER_URL": BROKER,
     "DECLARING_BROKER_URL": BROKER,
     "EMAIL_URL": MAIL,

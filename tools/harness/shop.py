@@ -68,6 +68,8 @@ class Shop:
     token: str
     channel_id: int
     patience: float = 30.0
+    #: How requests get there: None for straight to the address.
+    transport: httpx.BaseTransport | None = None
     #: Every order that was ever asked for.
     log: list[Wish] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -84,6 +86,7 @@ class Shop:
             # No proxy of the environment between us and our own machine.
             trust_env=False,
             timeout=self.patience,
+            transport=self.transport,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
         )
 

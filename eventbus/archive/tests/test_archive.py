@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -6,7 +7,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.archive.partitions import ensure_partitions, month_start, strays
+from eventbus.archive.partitions import ensure_partitions, month_start, strays, strays_query
+from eventbus.db.sql import fetch
 from eventbus.ids import first_id_at, new_id
 from eventbus.monitoring.bus_invariants import gaps_in_streams, unarchived_rows, unhandled_events
 from eventbus.recording.models import Stream
@@ -95,6 +97,12 @@ def test_partitions_are_made_ahead_and_once() -> None:
     months = ("2031_11", "2031_12", "2032_01", "2032_02")
     assert ensure_partitions(then) == [f"{table}_{month}" for table in ("event", "processed_event") for month in months]
     assert ensure_partitions(then) == []
+
+
+def test_what_is_of_no_month_is_looked_for_in_the_default_partition_alone() -> None:
+    ensure_partitions(datetime(2031, 11, 1, tzinfo=UTC))
+    plan = "\n".join(line for (line,) in fetch(f"EXPLAIN {strays_query()}", [10]))
+    assert set(re.findall(r" on (\w+)", plan)) == {"event_default", "processed_event_default"}
 
 
 def test_what_came_before_its_month_was_made_is_moved_and_nobody_may_change_it() -> None:

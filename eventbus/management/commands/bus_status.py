@@ -10,6 +10,7 @@ from rich.table import Table
 
 from eventbus.management.base import UNREACHABLE, BusCommand
 from eventbus.monitoring.status import BusStatus, bus_status
+from eventbus.relay.older_readers import OlderReaders
 from eventbus.restores.backups import BackupStatus
 
 
@@ -69,8 +70,17 @@ def print_status(status: BusStatus) -> None:
     console.print(
         f"outbox: {status.outbox} events{blocked}, oldest {status.oldest_seconds:.1f} s; relays: {status.relays}"
     )
+    for older in status.older_readers:
+        console.print(reading(older))
     if status.backups is not None:
         console.print(backups(status.backups))
+
+
+def reading(older: OlderReaders) -> str:
+    """Who reads an older version of a contract, in words."""
+    names = [*older.consumers, *(f"{name} (another program's)" for name in older.others)]
+    names += ["perhaps others, which only the management API could tell"] if older.unasked else []
+    return f"{older.event_type} {older.version} is read by {', '.join(names) or 'nobody any more'}"
 
 
 def backups(found: BackupStatus) -> str:

@@ -9,7 +9,7 @@ from eventbus.broker import topology
 from eventbus.broker.connection import BROKER_ERRORS, connect, declaring_url, shown
 from eventbus.management.base import BusCommand
 from eventbus.relay import lost_queues
-from eventbus.subscriptions.noting import note_subscriptions
+from eventbus.subscriptions.noting import note_subscriptions, unheld
 
 
 class Command(BusCommand):
@@ -17,7 +17,8 @@ class Command(BusCommand):
         "Declares exchanges, queues and bindings from the consumer declarations, notes since when each consumer "
         'listens, and starts the backfill of those that are new and declare start="beginning"; the process '
         "worker_dead_letters carries it out. Safe to repeat. Exit 1 and the differences where a queue exists with "
-        "other arguments (drift); 2 if a server is away."
+        "other arguments (drift), or where a new major version of an event would be recorded beside processes that "
+        "don't know it; 2 if a server is away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -37,6 +38,13 @@ class Command(BusCommand):
             self.stdout.write(f"{queue['queue']}  <-  {queue['exchange'] or '(default)'} {', '.join(queue['keys'])}")
 
     def _declare(self) -> None:
+        if new := unheld():
+            held = ",".join(f"{kind}=…" for kind in new)
+            raise CommandError(
+                f"Processes are at work that can't read the new major version of {', '.join(new)}. Until the last of "
+                f"them is gone, set RECORD_AS to the one that they know ({held}) for all that is new. Or stop them "
+                "first."
+            )
         try:
             with connect(declaring_url()) as broker:
                 lost_queues.declare(broker)

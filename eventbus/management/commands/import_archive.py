@@ -13,6 +13,7 @@ from eventbus.management.progress import progress_bar
 
 
 class Command(BusCommand):
+    works_as_owner = True
     advice = "Run it again: it goes on."
     help = (
         "Stores the events of a file that export_archive wrote. First the whole file is checked against its manifest "

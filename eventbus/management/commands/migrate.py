@@ -9,7 +9,9 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.errors import DeadlockDetected
 
+from eventbus.conf import bus_settings
 from eventbus.db.ddl import is_busy
+from eventbus.db.owner import as_owner, give_rights
 
 #: Whoever waits for a table stops everyone who comes after: for this long at most. Less than PostgreSQL's
 #: `deadlock_timeout`: of a migration and an order that wait for each other it is the migration that gives way.
@@ -30,10 +32,18 @@ ORDER BY xact_start LIMIT 3
 class Command(migrate.Command):
     help = (
         f"{migrate.Command.help} Runs beside traffic: a migration that does not get a table within {LOCK_TIMEOUT} is "
-        f"taken back, lets the others go first, and is tried again, for {PATIENCE / 60:g} minutes."
+        f"taken back, lets the others go first, and is tried again, for {PATIENCE / 60:g} minutes. With "
+        "OWNER_DATABASE_URL it works as that role, and gives the application's its rights."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        application = connections[options["database"]].settings_dict["USER"]
+        with as_owner():
+            self._migrate_patiently(*args, **options)
+            if bus_settings.OWNER_DATABASE is not None:
+                give_rights(application)
+
+    def _migrate_patiently(self, *args: Any, **options: Any) -> None:
         connection = connections[options["database"]]
         set_lock_timeout(connection, LOCK_TIMEOUT)
         try:

@@ -13,6 +13,7 @@ from eventbus.management.base import BusCommand
 
 
 class Command(BusCommand):
+    works_as_owner = True
     help = (
         "Drops the months of the archive, and of the inbox with them, that are older than ARCHIVE_DAYS. Beat does it "
         "every day. A month stays, and all later ones with it, while one of its events is in the outbox, is an open "

@@ -17,6 +17,7 @@ from eventbus.projections.shadow_tables import RebuildRefused, ShadowTables, old
 
 
 class Command(BusCommand):
+    works_as_owner = True
     advice = "Run it again: it goes on."
     help = (
         "Builds the tables of a projection anew from the archive, beside the live ones and while events flow, then "

@@ -14,6 +14,7 @@ from eventbus.restores.reconciling import NotRemoved, Sorted, StillConsumed, rec
 
 
 class Command(BusCommand):
+    works_as_owner = True
     advice = "Nothing was lost: run it again."
     help = (
         "Brings database and broker together after the database was restored to a moment (or a failover lost the last "

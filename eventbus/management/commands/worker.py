@@ -8,6 +8,7 @@ from celery.platforms import SecurityWarning
 from django.core.management.base import BaseCommand, CommandError
 
 from eventbus.conf import bus_settings
+from eventbus.db.owner import become_owner
 from eventbus.db.pooler import go_through_pooler, refuse_pooler
 from eventbus.db.sessions import name_sessions
 from eventbus.declaration import consumers_by_group
@@ -47,6 +48,9 @@ class Command(BaseCommand):
         if not queues:
             queues.append(upkeep_queue())
         app.conf.task_queues = queues
+        if group == UPKEEP_GROUP:
+            # It makes and drops the archive's partitions.
+            become_owner()
         if may_share_sessions(consumers):
             go_through_pooler()
         else:

@@ -29,6 +29,7 @@ DRY_RUNS: dict[str, list[str]] = {
     "check_alarms": [],
     "declare_topology": [],
     "discard_dead_letters": ["--all", "--reason", "a test"],
+    "export_schemas": [],
     "import_archive": ["FILE"],
     "prune_archive": [],
     "rebuild_projection": ["parcel.fill_shelves"],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from eventbus.broker.publisher import Unconfirmed
+from eventbus.broker.publisher import Blocked, Unconfirmed
 from eventbus.declaration import CONSUMERS, Retry, consumer
 from eventbus.errors import PermanentFailure, RetryAfter
 from eventbus.retries import writing
@@ -18,6 +18,9 @@ from eventbus.worker.delivery import Delivery
 from eventbus.worker.processing import Failed, Postponed, Settled, Unsettled, run_one
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+# What the fixture below replaces.
+send_for_real = processing._send
 
 LONG_AGO = {"x-attempt": 2, "x-first-failed-at": (datetime.now(UTC) - timedelta(days=1)).isoformat()}
 
@@ -100,3 +103,21 @@ def test_a_dead_letter_that_its_queue_refuses_comes_again_in_a_second(monkeypatc
     assert isinstance(failed(PermanentFailure("never")), Postponed)
     (row,) = WaitingRetry.objects.all()
     assert row.attempt == 1
+
+
+def test_a_dead_letter_of_a_broker_in_alarm_waits_as_a_row_and_keeps_no_consumer_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class InAlarm:
+        asked = 0
+
+        def send(self, window: object) -> set[int]:
+            self.asked += 1
+            raise Blocked("The broker is in alarm: low on memory")
+
+    publisher = InAlarm()
+    monkeypatch.setattr(processing, "_send", send_for_real)
+    monkeypatch.setattr(processing, "_publisher", lambda: publisher)
+    assert isinstance(failed(PermanentFailure("never")), Postponed)
+    assert [row.attempt for row in WaitingRetry.objects.all()] == [1]
+    assert publisher.asked == 1

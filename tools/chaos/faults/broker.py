@@ -16,7 +16,7 @@ LEFT_OVER = "chaos.left_over"
 ROOM = 1
 
 
-@kind("left-over-queue", {"order.created.v1": 1, "order.confirmed.v1": 1}, lasts=(10, 30))
+@kind("left-over-queue", {"order.created.v2": 1, "order.confirmed.v1": 1}, lasts=(10, 30))
 @contextmanager
 def left_over(scene: Scene, fault: Fault) -> Iterator[None]:
     """Nobody reads it, and soon it refuses what everybody else has room for."""
