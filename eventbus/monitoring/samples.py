@@ -55,12 +55,13 @@ SELECT relid::regclass::text, pg_relation_size(relid) / current_setting('block_s
 FROM pg_partition_tree('processed_event') WHERE isleaf
 """
 # A row has the 32 lower bits of its transaction's number. The whole number is the last one at or below the next that
-# will be given out.
-IS_NEW = """NOT pg_visible_in_snapshot((following.xid - ((following.xid - {row}.xmin::text::bigint) & 4294967295)
-    )::text::xid8, %(snapshot)s::pg_snapshot)"""
-FOLLOWING = "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid) AS following"
+# will be given out. Few lie between the snapshot's ends, where it has to be asked.
+_NEXT = "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)"
+_XID = f"({_NEXT} - (({_NEXT} - {{row}}.xmin::text::bigint) & 4294967295))"
+IS_NEW = f"""({_XID} >= %(xmax)s OR {_XID} >= %(xmin)s
+    AND NOT pg_visible_in_snapshot({_XID}::text::xid8, %(snapshot)s::pg_snapshot))"""
 HANDLED = f"""
-SELECT consumer, outcome, attempts, {AGE_AT_HANDLING} AS age FROM {{table}} AS p, {FOLLOWING}
+SELECT consumer, outcome, attempts, {AGE_AT_HANDLING} AS age FROM {{table}} AS p
 WHERE p.ctid >= '({{page}},0)'::tid AND {IS_NEW.format(row="p")}
 """
 NOTHING = "SELECT NULL::text AS consumer, NULL::text AS outcome, 0 AS attempts, 0.0::float8 AS age WHERE false"
@@ -79,7 +80,7 @@ work AS (
     FROM handled GROUP BY consumer
 ),
 recorded AS (
-    SELECT e.type, count(*) AS events FROM event AS e, {FOLLOWING}
+    SELECT e.type, count(*) AS events FROM event AS e
     WHERE e.id >= %(since)s AND {IS_NEW.format(row="e")} GROUP BY e.type
 )
 SELECT pg_current_snapshot()::text, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
@@ -154,12 +155,17 @@ def _look(snapshot: str, marks: list[Mark], since: datetime) -> Seen:
     """What was committed since the last snapshot: of the inbox, by the pages that its tables have grown by."""
     # Before the snapshot: what it can't see is written from here on.
     grown = dict(fetch(PAGES))
-    oldest_at_work = int(snapshot.split(":")[0] or 0)
+    oldest_at_work, following = map(int, (snapshot or ALL_SEEN).split(":")[:2])
     first = marks[0] if marks else Mark(0, grown)
     begins = next((mark for mark in reversed(marks) if mark.xid <= oldest_at_work), first)
     handled = " UNION ALL ".join(_from(table, begins.pages.get(table, 0)) for table, pages in grown.items() if pages)
     statement = NEW.format(handled=handled or NOTHING)
-    params = {"snapshot": snapshot or ALL_SEEN, "since": first_id_at(since - COMMIT_WITHIN)}
+    params = {
+        "snapshot": snapshot or ALL_SEEN,
+        "xmin": oldest_at_work,
+        "xmax": following,
+        "since": first_id_at(since - COMMIT_WITHIN),
+    }
     ((seen, xid, work, recorded),) = fetch(statement, params)
     later = [mark for mark in marks if mark.xid >= begins.xid]
     return Seen(

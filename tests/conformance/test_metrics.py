@@ -39,7 +39,7 @@ def web(live_bus: LiveBus) -> Iterator[str]:
     live_bus.ensure(*PIPELINE, "worker probe", "worker trouble", "dead letters")
     live_bus.restart("web", METRICS_TOKEN=TOKEN)
     # What was committed before the first sample is counted nowhere.
-    live_bus.wait_for(lambda: live_bus.query("SELECT FROM bus_sample LIMIT 1"), "a sample", 90)
+    live_bus.wait_for(lambda: live_bus.query("SELECT at FROM bus_sample LIMIT 1"), "a sample", 90)
     yield f"http://127.0.0.1:{live_bus.web_port}/metrics"
     live_bus.restart("web")
 
@@ -70,7 +70,7 @@ def test_each_order_event_failure_and_duplicate_is_counted_once(live_bus: LiveBu
             TroubleAsked(trouble_id=uuid4(), how="give up"),
         )
     live_bus.wait_for(lambda: live_bus.effects("probe.count", probe) == 1, "the probe to be counted")
-    live_bus.wire.publish_all(live_bus.outgoing([probe, probe]))
+    live_bus.wire.publish_all(live_bus.outgoing([probe]) * 2)
     expected = {
         series("eventbus_events_recorded_total", type="order.created"): 3,
         series("eventbus_events_processed_total", consumer="inventory.reserve_stock"): 3,
