@@ -11,10 +11,9 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus.backoff import backoff
 from eventbus.broker.connection import connect, declaring_url
-from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher, Outgoing
+from eventbus.broker.publisher import SEND_ERRORS
 from eventbus.failpoints import failpoint
 from eventbus.heartbeats import beating
-from eventbus.metrics.catalogue import CONFIRMED, REFUSED
 from eventbus.recording.publish import WAKE_CHANNEL
 from eventbus.relay import claims, idle_lock, lost_queues
 from eventbus.relay.blocked_keys import BlockedKeys, Claimed, behind_blocked
@@ -33,6 +32,7 @@ from eventbus.relay.full_queues import (
     to_queue,
 )
 from eventbus.relay.older_readers import OlderVersions
+from eventbus.relay.publishing import CountingPublisher
 from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Relay:
 
     def __init__(self, broker_url: str, *, batch: int = BATCH) -> None:
         self.batch = batch
-        self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
+        self.publisher = CountingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
         self.retries = RetrySender(self.publisher)
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
@@ -101,8 +101,7 @@ class Relay:
         connection.close()
 
     def publish_batch(self) -> int:
-        """Publish one batch, and the retries that are due, and forget what was confirmed. Dying inside repeats, never
-        skips.
+        """Publish one batch and the retries that are due; forget what was confirmed. Dying inside repeats, never skips.
 
         Returns with how many events it came further: published, or put aside because a queue of theirs is full.
         """
@@ -174,7 +173,7 @@ class Relay:
         sending = [place for place, each in enumerate(claimed) if place not in waiting for _ in each.messages]
         window = [message for place, each in enumerate(claimed) if place not in waiting for message in each.messages]
         window += [to_queue(claimed[copy.place].message, copy.queue) for copy in copies or ()]
-        confirmed = self._publish(window)
+        confirmed = self.publisher.send(window) if window else set()
         failpoint("relay.after_confirm")
         refused = {place for number, place in enumerate(sending) if number not in confirmed}
         lack = refused_copies(claimed, copies or (), {number - len(sending) for number in confirmed})
@@ -192,19 +191,10 @@ class Relay:
         cursor.execute(claims.SETTLE, [settled])
         return refused
 
-    def _publish(self, window: Sequence[Outgoing]) -> set[int]:
-        """The places of those that the broker took."""
-        if not window:
-            return set()
-        confirmed = self.publisher.send(window)
-        CONFIRMED.add(len(confirmed))
-        REFUSED.add(len(window) - len(confirmed))
-        return confirmed
-
     def _find_full(self, event: Claimed) -> None:
         """Find out which queues refuse it, by a copy to each: a refusal names none. It may be one unknown to us."""
         queues = listeners(event.key)
-        taken = self._publish([to_queue(event.message, queue) for queue in queues])
+        taken = self.publisher.send([to_queue(event.message, queue) for queue in queues]) if queues else set()
         self._note_full({queue for number, queue in enumerate(queues) if number not in taken})
 
     def _note_full(self, queues: Collection[str]) -> None:
@@ -224,7 +214,7 @@ class Relay:
                 return 0
             cursor.execute(CLAIM_REFUSED, [queue, state.window])
             claimed = [claims.as_claimed(row) for row in cursor.fetchall()]
-            confirmed = self._publish([to_queue(each.message, queue) for each in claimed])
+            confirmed = self.publisher.send([to_queue(each.message, queue) for each in claimed]) if claimed else set()
             late = behind_blocked(claimed, set(range(len(claimed))) - confirmed)
             taken = [each.position for place, each in enumerate(claimed) if place not in late]
             cursor.execute(DELIVERED, [queue, taken])
