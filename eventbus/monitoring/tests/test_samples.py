@@ -26,8 +26,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker tells of one queue, and it is always time."""
+def due_at_once(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    """The broker tells of one queue, no sample was taken yet, and it is always time."""
+    Sampling.objects.all().delete()
     queues = [QueueStatus(track.name, ready=3, consumers=2, dead=0)]
     monkeypatch.setattr(samples, "bus_status_or_error", lambda: (BusStatus(0, 0.0, 1, queues), ""))
     monkeypatch.setattr(samples, "DUE_AFTER", 0)
