@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from api import idempotency
 from api.body import read_body
-from api.fields import Moment
+from api.fields import Line, Moment
 from api.pagination import page
 from api.problems import Problem, validating
 from api.query import PointInTime, Query, read_query, refuse_query
@@ -37,6 +37,14 @@ class OrderFilter(Query):
     cursor: Annotated[queries.Cursor | None, BeforeValidator(queries.Cursor.parse)] = None
 
 
+class ActionQuery(Query):
+    """Which action's events, and which part of them: those after this event."""
+
+    correlation_id: Annotated[Line, Field(max_length=128)]
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    after: UUID = UUID(int=0)
+
+
 class Cancellation(BaseModel):
     """What a cancel may say."""
 
@@ -57,10 +65,14 @@ _placed = msgspec.json.Decoder(Placed)
 class ChannelView(APIView):
     """What a sales channel sees: its own. Staff see everyone's."""
 
+    def channel_id(self) -> int | None:
+        """Whose orders the caller may see; None: everyone's."""
+        user: Any = self.request.user
+        return None if user.is_staff else user.pk
+
     def orders(self) -> QuerySet[Order]:
         """Those that the caller may see."""
-        user: Any = self.request.user
-        return queries.orders_of(None if user.is_staff else user.pk)
+        return queries.orders_of(self.channel_id())
 
     def order(self, order_id: UUID) -> Order:
         """Raises Http404 for one that isn't there and for another channel's alike."""
@@ -129,6 +141,17 @@ class OrderEventsView(ChannelView):
         """All that happened to one order, as events."""
         refuse_query(request)
         return page(request, events_of(self.order(order_id).pk))
+
+
+class EventsView(ChannelView):
+    def get(self, request: Request) -> Response:
+        """What one action caused, over all orders that the caller may see, as events."""
+        wanted = read_query(ActionQuery, request)
+        found = queries.events_of_action(
+            self.channel_id(), wanted.correlation_id, after=wanted.after, limit=wanted.limit + 1
+        )
+        results, more = found[: wanted.limit], len(found) > wanted.limit
+        return page(request, results, next={"after": results[-1]["eventId"]} if more else None)
 
 
 class OrderCancelView(ChannelView):

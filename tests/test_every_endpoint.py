@@ -63,6 +63,8 @@ class Endpoint:
     #: Asks for no token.
     public: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: What has to be in the query.
+    query: str = ""
     #: Parameters of the query that are wrong.
     wrong_query: Mapping[str, str] = field(default_factory=dict)
     #: Parameters of the query that take a moment.
@@ -104,6 +106,13 @@ ENDPOINTS = [
         "GET", f"orders/{ORDER}", an_order_of_theirs(), wrong_query={"asOf": "9999-12-31T23:59:59Z"}, moments=("asOf",)
     ),
     Endpoint("GET", f"orders/{ORDER}/events", an_order_of_theirs("/events")),
+    Endpoint(
+        "GET",
+        "events",
+        lambda _: "events",
+        query="correlationId=a",
+        wrong_query={"limit": "201", "after": "x"},
+    ),
     Endpoint(
         "POST",
         f"orders/{ORDER}/cancel",
@@ -190,9 +199,10 @@ class Call:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         usual = {**self.caller.headers, "Content-Type": "application/json", **self.endpoint.headers}
         headers_sent = {name: value for name, value in {**usual, **named}.items() if value is not None}
+        asked = "&".join(each for each in (self.endpoint.query, query) if each)
         return self.caller.client.generic(
             method or self.endpoint.method,
-            f"{path or self.path}{query and '?'}{query}",
+            f"{path or self.path}{asked and '?'}{asked}",
             raw,
             content_type=headers_sent.pop("Content-Type"),
             headers=headers_sent,
