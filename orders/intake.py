@@ -99,6 +99,21 @@ Amount = Annotated[Decimal, PlainValidator(_amount), WithJsonSchema({"type": "nu
 SignedAmount = Annotated[Decimal, PlainValidator(_signed_amount), WithJsonSchema({"type": "number"})]
 
 _REQUEST = ConfigDict(extra="forbid", populate_by_name=False)
+_EXAMPLE: Any = {
+    "customerId": "c-77",
+    "customerEmail": "ada@shop.example",
+    "items": [{"productId": "desk-lamp", "productName": "Desk lamp", "quantity": 2, "unitPrice": 19.90}],
+    "shippingAddress": {
+        "street": "12 Harbour Road",
+        "city": "Bristol",
+        "state": "",
+        "postalCode": "BS1 4RN",
+        "country": "GB",
+    },
+    "adjustments": [{"kind": "shipping", "label": "By parcel", "amount": 4.90}],
+    "totalAmount": 44.70,
+    "currency": "GBP",
+}
 
 
 class NewItem(Item):
@@ -135,9 +150,12 @@ class NewAddress(Address):
 
 
 class NewOrder(Contract):
-    """An order as a channel sends it. Whose it is and how it stands is not the channel's to say."""
+    """An order as a channel sends it. Whose it is and how it stands is not the channel's to say.
 
-    model_config = _REQUEST
+    The total is that of the items and the adjustments.
+    """
+
+    model_config = ConfigDict(**_REQUEST, json_schema_extra={"examples": [_EXAMPLE]})
 
     customer_id: Identifier
     customer_email: Annotated[str, Field(strict=True), AfterValidator(_email)]
