@@ -2,7 +2,20 @@
 
 from django.urls import path
 
-from console.views import activity, alarms, dispatch, home, letters, login, orders, pipeline, search, stock, trace
+from console.views import (
+    activity,
+    alarms,
+    dispatch,
+    documents,
+    home,
+    letters,
+    login,
+    orders,
+    pipeline,
+    search,
+    stock,
+    trace,
+)
 
 app_name = "console"
 
@@ -19,6 +32,9 @@ urlpatterns = [
     path("stock/", stock.stock, name="stock"),
     path("trace/<path:wanted>/", trace.trace, name="trace"),
     path("activity/", activity.activity, name="activity"),
+    path("api/docs", documents.rest, name="rest"),
+    path("docs/events", documents.events, name="events"),
+    path("docs/events/<str:event_type>", documents.event, name="event"),
     path("pipeline/", pipeline.pipeline, name="pipeline"),
     path("pipeline/consumers/<str:name>/", pipeline.consumer, name="consumer"),
     path("pipeline/alarms/", alarms.alarms, name="alarms"),
