@@ -44,6 +44,10 @@ GROUPS: Mapping[str, Sequence[Item]] = {
         Item("Alarms", "console:alarms", access.VIEW_ALARMS, "a", "firing", alarming=True),
         Item("Events", "console:events", access.VIEW_PIPELINE, "e"),
     ),
+    "Contracts": (
+        Item("Events", "console:catalogue", "", "c"),
+        Item("REST API", "console:rest", ""),
+    ),
     "Admin": (
         Item("Activity", "console:activity", access.VIEW_ACTIVITY),
         Item("All tables", "admin:index", ""),

@@ -154,3 +154,10 @@ def pretty(data: str) -> str:
 def last_name(dotted: str) -> str:
     """A class without its module."""
     return dotted.rsplit(".", 1)[-1]
+
+
+@register.filter
+def prose(text: str) -> SafeString:
+    """A sentence of a document, with what it has in backticks as code."""
+    parts = (format_html("<code>{}</code>" if place % 2 else "{}", part) for place, part in enumerate(text.split("`")))
+    return SafeString("".join(parts))
