@@ -105,9 +105,9 @@ HEADERS: Mapping[str, Json] = {
 OF_A_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 TAKEN: Mapping[str, Json] = {
     "Idempotency-Key": {
-        "description": "Makes a repeat safe: within 24 hours it gets the first answer again.",
+        "description": "Makes a repeat safe: within 24 hours it gets the first answer again. A UUID is good.",
+        # No example: whoever sends the same for two requests is refused.
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-        "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
     },
     "If-Match": {"schema": {"type": "string", "pattern": '^(W/)?"[0-9]{1,10}"$'}, "example": '"17"'},
     "If-None-Match": {"schema": {"type": "string"}, "example": '"3c59dc048e8850243be8079a5c74d079"'},
