@@ -41,7 +41,9 @@ def web(live_bus: LiveBus) -> Iterator[str]:
     # What other tests left is handled and counted by then.
     live_bus.drain()
     ((drained,),) = live_bus.query("SELECT clock_timestamp()")
-    live_bus.wait_for(lambda: live_bus.query("SELECT at FROM bus_sample WHERE at > %s LIMIT 1", drained), "a sample", 90)
+    live_bus.wait_for(
+        lambda: live_bus.query("SELECT at FROM bus_sample WHERE at > %s LIMIT 1", drained), "a sample", 90
+    )
     yield f"http://127.0.0.1:{live_bus.web_port}/metrics"
     live_bus.restart("web")
 
