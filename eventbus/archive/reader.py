@@ -1,17 +1,20 @@
 """Reads of the archive as plain data, for APIs and pages: envelopes as they went on the wire. Amounts are Decimals."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
 from eventbus.contracts.codec import encode_envelope
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+
+FIRST_ID = UUID(int=0)
 
 _OF_AGGREGATE = f"""
 SELECT {WIRE_COLUMNS}
@@ -20,6 +23,13 @@ FROM event e WHERE aggregate_id = %s ORDER BY sequence
 _LAST_OF_AGGREGATE = f"""
 SELECT {WIRE_COLUMNS}
 FROM event e WHERE aggregate_id = %s AND type = ANY(%s) AND sequence < %s ORDER BY sequence DESC LIMIT %s
+"""
+
+# The condition is asked of the streams it is about alone: what names another kind of thing may be no id of theirs.
+_OF_CORRELATION = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE correlation_id = %s AND id > %s AND CASE WHEN aggregate_type = %s THEN {{own}} ELSE false END
+ORDER BY id LIMIT %s
 """
 
 
@@ -47,6 +57,24 @@ def last_events_of(
     """
     types = sorted({contract.type for contract in contracts})
     return _envelopes(_LAST_OF_AGGREGATE, [str(aggregate_id), types, before, limit])
+
+
+def events_of_correlation(
+    correlation_id: str,
+    contract: type[Event],
+    *,
+    own: str,
+    params: Sequence[Any] = (),
+    after: UUID = FIRST_ID,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """What one action of a user caused in the streams that this contract belongs to, in the order of ids: at most
+    `limit` events behind the one with the id `after`.
+
+    `own`: SQL, a condition on `e.aggregate_id`; only the events that fulfil it are read.
+    """
+    statement = _OF_CORRELATION.format(own=own)
+    return _envelopes(statement, [correlation_id, after, contract.aggregate_type, *params, limit])
 
 
 def _envelopes(sql: str, params: list[Any]) -> list[dict[str, Any]]:

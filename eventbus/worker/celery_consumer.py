@@ -7,6 +7,7 @@ do that its run had better wait for company.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -19,12 +20,13 @@ from eventbus.broker.connection import RECONNECT_EVERY, bound
 from eventbus.conf import bus_settings
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats import beating
+from eventbus.metrics.catalogue import POSTPONED, RUN
 from eventbus.worker import announcements, goodbye
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.frozen_children import FrozenChildren
 from eventbus.worker.lanes import Comings, Lane, Run, failed_before, slots
 from eventbus.worker.outside import Stopped, begins_within
-from eventbus.worker.processing import Failed, Settled, Unsettled
+from eventbus.worker.processing import Failed, Postponed, Settled, Unsettled
 from eventbus.worker.turns import turns
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,8 @@ class BusRequest(StockRequest):
             self._message.failure = error
         if isinstance(error, Settled):
             self.acknowledge()
+        if isinstance(error, Postponed):
+            POSTPONED.add(1, self.name)
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
@@ -183,6 +187,7 @@ class BusConsumer(StockConsumer):
     def _start(self, lane: Lane, messages: list[Any], *, put_back: bool = False) -> None:
         def done() -> None:
             turns.end(run)
+            RUN.observe(monotonic() - began, lane.consumer.name)
             lane.running -= 1
             lane.pace.end(began, len(messages))
             self._dispatch(lane)
