@@ -32,7 +32,7 @@ from eventbus.relay.full_queues import (
 )
 from eventbus.relay.older_readers import OlderVersions
 from eventbus.relay.publishing import CountingPublisher
-from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
+from eventbus.retries.sending import RetrySender
 from eventbus.waits.backoff import backoff
 from eventbus.waits.pace import Pace
 
