@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "notifications",
     "shipping",
     "analytics",
+    "webhooks",
     "console",
     # Last: its files may import what the others declare.
     "consumers",
@@ -194,6 +195,10 @@ EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default="unknown")
 EVENTBUS_HEARTBEAT_DIR = LOCAL_DIR / "heartbeats"
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
 EVENTBUS_DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
+# The same for the secrets that webhooks are signed with.
+WEBHOOK_KEYS = env.list("WEBHOOK_KEYS", default=[])
+# Networks that webhooks may lead to beside the open internet, such as 10.1.0.0/16; without TLS, too.
+WEBHOOK_ALLOWED_NETWORKS = env.list("WEBHOOK_ALLOWED_NETWORKS", default=[])
 EVENTBUS_DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
 # How long the archive keeps events, and the inbox what became of them; whole months go.
 EVENTBUS_ARCHIVE_DAYS = env.int("ARCHIVE_DAYS", default=365)

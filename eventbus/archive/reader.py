@@ -6,10 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
-from eventbus.contracts.codec import encode_envelope
+from eventbus.contracts.casting import cast
+from eventbus.contracts.codec import encode_envelope, from_row
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 
@@ -20,6 +22,10 @@ FROM event e WHERE aggregate_id = %s ORDER BY sequence
 _LAST_OF_AGGREGATE = f"""
 SELECT {WIRE_COLUMNS}
 FROM event e WHERE aggregate_id = %s AND type = ANY(%s) AND sequence < %s ORDER BY sequence DESC LIMIT %s
+"""
+_BETWEEN = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE type = ANY(%s) AND id >= %s AND id < %s ORDER BY id LIMIT %s
 """
 
 
@@ -47,6 +53,18 @@ def last_events_of(
     """
     types = sorted({contract.type for contract in contracts})
     return _envelopes(_LAST_OF_AGGREGATE, [str(aggregate_id), types, before, limit])
+
+
+def events_between(contracts: Iterable[type[Event]], first: UUID, end: UUID, *, limit: int) -> list[Event]:
+    """Events of these contracts from one id up to another, which is not among them, oldest first and at most `limit`.
+
+    As a consumer of these contracts gets them: each in the version that is named here. Raises InvalidEvent.
+    """
+    read_as = {contract.type: contract for contract in contracts}
+    with connection.cursor() as cursor:
+        cursor.execute(_BETWEEN, [sorted(read_as), first, end, limit])
+        events = [from_row(WireFields(*row)) for row in cursor.fetchall()]
+    return [cast(event, read_as[event.type]) for event in events]
 
 
 def _envelopes(sql: str, params: list[Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,270 @@
+"""Partners' own webhooks over REST."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic.alias_generators import to_camel
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api import idempotency
+from api.body import read_body
+from api.fields import Line, PastMoment
+from api.pagination import page
+from api.problems import Problem, invalid, wrong
+from api.query import Query, read_query, refuse_query
+from eventbus import decode_json, encode_json
+from webhooks import queries, secrets, services
+from webhooks.addresses import ForbiddenAddress
+from webhooks.models import Delivery, DeliveryState, State, Webhook
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("not with a NUL")
+    return text
+
+
+Text = Annotated[StrictStr, Field(max_length=200), AfterValidator(_no_nul)]
+EventTypes = Annotated[list[Text], Field(min_length=1, max_length=50)]
+Filters = Annotated[
+    dict[Text, Annotated[list[Text | StrictBool | StrictInt], Field(min_length=1, max_length=100)]],
+    Field(max_length=10),
+]
+Url = Annotated[StrictStr, Field(max_length=2_000)]
+Description = Annotated[Line, Field(max_length=200)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+
+class NewWebhook(_Body):
+    """What a webhook is to be."""
+
+    url: Url
+    event_types: EventTypes
+    filters: Filters = {}
+    description: Description | None = None
+
+
+class Change(_Body):
+    """What is to be different about it."""
+
+    url: Url | None = None
+    event_types: EventTypes | None = None
+    filters: Filters | None = None
+    description: Description | None = None
+    active: bool | None = None
+
+
+class Nothing(_Body):
+    """A body that says nothing."""
+
+
+class Since(_Body):
+    """From when on what was missed is wanted."""
+
+    since: PastMoment
+
+
+class PageQuery(Query):
+    """Which part of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    before: UUID | None = None
+
+
+class DeliveriesQuery(PageQuery):
+    state: DeliveryState | None = None
+
+
+class OwnersView(APIView):
+    """What a partner sees: its own. Nobody else's can be found."""
+
+    def webhook(self, webhook_id: UUID) -> Webhook:
+        """Raises Http404."""
+        found = queries.webhooks_of(self.request.user.pk).filter(pk=webhook_id).first()
+        if found is None:
+            raise Http404
+        return found
+
+    def delivery(self, webhook_id: UUID, delivery_id: UUID) -> Delivery:
+        """Raises Http404."""
+        found = queries.deliveries_of(self.webhook(webhook_id)).filter(pk=delivery_id).select_related("webhook").first()
+        if found is None:
+            raise Http404
+        return found
+
+
+class WebhooksView(OwnersView):
+    def get(self, request: Request) -> Response:
+        """One's own, newest first."""
+        wanted = read_query(PageQuery, request)
+        found, before = queries.page_of(queries.webhooks_of(request.user.pk), limit=wanted.limit, before=wanted.before)
+        return page(request, [queries.as_data(each) for each in found], next=before and {"before": before})
+
+    def post(self, request: Request) -> HttpResponse:
+        """Make one. Its secret is in this answer, and in no other."""
+        refuse_query(request)
+        asked = read_body(NewWebhook, request)
+        wish = wished(**asked.model_dump())
+
+        def create() -> dict[str, Any]:
+            try:
+                made, secret = services.create_webhook(owner=request.user, wish=wish)
+            except services.TooManyWebhooks as error:
+                raise Problem(409, str(error), kind="too-many-webhooks") from None
+            return queries.as_data(made) | {"secret": sealed(secret)}
+
+        answer = idempotency.answer_once(request, asked.model_dump(), create, status=HTTPStatus.CREATED)
+        return with_secret(answer, request)
+
+
+class WebhookView(OwnersView):
+    def get(self, request: Request, webhook_id: UUID) -> Response:
+        """One of one's own."""
+        refuse_query(request)
+        return Response(queries.as_data(self.webhook(webhook_id)))
+
+    def patch(self, request: Request, webhook_id: UUID) -> HttpResponse:
+        """Change it, pause it, resume it."""
+        refuse_query(request)
+        change = read_body(Change, request)
+        before = self.webhook(webhook_id)
+        told = change.model_dump(exclude_none=True, exclude={"active"})
+        names = ("url", "event_types", "filters", "description")
+        wish = wished(**{name: getattr(before, name) for name in names} | told)
+
+        def act() -> dict[str, Any]:
+            services.change_webhook(webhook_id, wish)
+            if change.active is not None:
+                (services.resume if change.active else services.pause)(webhook_id)
+            return queries.as_data(self.webhook(webhook_id))
+
+        return idempotency.answer_once(request, change.model_dump(exclude_none=True), act)
+
+    def delete(self, request: Request, webhook_id: UUID) -> Response:
+        """Be told no more. The answer is what it was."""
+        refuse_query(request)
+        webhook = self.webhook(webhook_id)
+        services.delete_webhook(webhook_id)
+        return Response(queries.as_data(webhook) | {"state": State.DELETED})
+
+
+class RotationView(OwnersView):
+    def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
+        """Get a new secret; the one before it signs for another day."""
+        refuse_query(request)
+        read_body(Nothing, request, optional=True)
+        self.webhook(webhook_id)
+
+        def rotate() -> dict[str, Any]:
+            secret = services.rotate_secret(webhook_id)
+            return queries.as_data(self.webhook(webhook_id)) | {"secret": sealed(secret)}
+
+        return with_secret(idempotency.answer_once(request, {}, rotate), request)
+
+
+class PingView(OwnersView):
+    def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
+        """Send a test. What came of it is in the delivery that the answer names."""
+        refuse_query(request)
+        read_body(Nothing, request, optional=True)
+        self.webhook(webhook_id)
+
+        def ping() -> dict[str, Any]:
+            with active_only():
+                return queries.delivery_as_data(services.ping(webhook_id))
+
+        return idempotency.answer_once(request, {}, ping, status=HTTPStatus.ACCEPTED)
+
+
+class RecoveryView(OwnersView):
+    def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
+        """Get all that was missed since a moment."""
+        refuse_query(request)
+        asked = read_body(Since, request)
+        self.webhook(webhook_id)
+
+        def recover() -> dict[str, Any]:
+            with active_only():
+                services.recover(webhook_id, since=asked.since)
+            return queries.as_data(self.webhook(webhook_id))
+
+        return idempotency.answer_once(request, asked.model_dump(), recover, status=HTTPStatus.ACCEPTED)
+
+
+class DeliveriesView(OwnersView):
+    def get(self, request: Request, webhook_id: UUID) -> Response:
+        """What was to be delivered to it, newest first."""
+        wanted = read_query(DeliveriesQuery, request)
+        found = queries.deliveries_of(self.webhook(webhook_id))
+        if wanted.state is not None:
+            found = found.filter(state=wanted.state)
+        rows, before = queries.page_of(found, limit=wanted.limit, before=wanted.before)
+        return page(request, [queries.delivery_as_data(each) for each in rows], next=before and {"before": before})
+
+
+class DeliveryView(OwnersView):
+    def get(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> Response:
+        """One delivery and every attempt at it."""
+        refuse_query(request)
+        return Response(queries.delivery_in_full(self.delivery(webhook_id, delivery_id)))
+
+
+class ResendView(OwnersView):
+    def post(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> HttpResponse:
+        """Send it again, whatever became of it."""
+        refuse_query(request)
+        read_body(Nothing, request, optional=True)
+        delivery = self.delivery(webhook_id, delivery_id)
+
+        def resend() -> dict[str, Any]:
+            with active_only():
+                return queries.delivery_as_data(services.resend(delivery))
+
+        return idempotency.answer_once(request, {}, resend, status=HTTPStatus.ACCEPTED)
+
+
+def wished(**told: Any) -> services.Wish:
+    """What the body wishes for. Raises a Problem that points to what is wrong with it."""
+    try:
+        return services.Wish(**told | {"description": told["description"] or ""})
+    except ForbiddenAddress as error:
+        raise invalid("body", [wrong("/url", "forbidden_address", str(error))]) from None
+    except services.UnknownEvents as error:
+        raise invalid("body", [wrong("/eventTypes", "unknown_event", str(error))]) from None
+    except services.UnknownFields as error:
+        raise invalid("body", [wrong("/filters", "unknown_field", str(error))]) from None
+
+
+@contextmanager
+def active_only() -> Iterator[None]:
+    """Turns NotActive into a Problem."""
+    try:
+        yield
+    except services.NotActive as error:
+        raise Problem(409, str(error), kind="webhook-not-active") from None
+
+
+# An answer that is kept to be given again has the secret only as the tables have it.
+
+
+def sealed(secret: str) -> str:
+    return secrets.seal(secret).decode()
+
+
+def with_secret(answer: HttpResponse, request: Request) -> HttpResponse:
+    """The answer as it goes out, and only there."""
+    body = decode_json(answer.content)
+    answer.content = encode_json(body | {"secret": secrets.unseal(body["secret"].encode())})
+    if answer.status_code == HTTPStatus.CREATED:
+        answer["Location"] = request.build_absolute_uri(f"{request.path}/{body['webhookId']}")
+    return answer
