@@ -34,6 +34,8 @@ def check_url(url: str) -> httpx.URL:
         raise ForbiddenAddress("It is not a URL.") from None
     if parsed.scheme not in ("https", "http") or not parsed.host:
         raise ForbiddenAddress("It is a URL with https:// and a host.")
+    if not 0 < (parsed.port or 443) < 2**16:
+        raise ForbiddenAddress("There is no such port.")
     if parsed.userinfo or parsed.fragment:
         raise ForbiddenAddress("It has no user, no password and no fragment.")
     try:
@@ -52,7 +54,8 @@ def check_address(address: Address, *, scheme: str) -> None:
     address = _meant(address)
     if any(address in ip_network(each) for each in settings.WEBHOOK_ALLOWED_NETWORKS):
         return
-    if not address.is_global or address.is_multicast or address.is_reserved:
+    is_old_private = isinstance(address, IPv6Address) and address.is_site_local
+    if not address.is_global or address.is_multicast or address.is_reserved or is_old_private:
         raise ForbiddenAddress("It leads to an address that is not on the open internet.")
     if scheme != "https":
         raise ForbiddenAddress("It begins with https://.")

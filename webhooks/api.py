@@ -71,6 +71,9 @@ class Nothing(_Body):
 class Since(_Body):
     """From when on what was missed is wanted."""
 
+    # A moment is text in JSON.
+    model_config = ConfigDict(strict=False)
+
     since: PastMoment
 
 

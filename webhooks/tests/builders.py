@@ -6,12 +6,12 @@ from uuid import uuid4
 
 from django.contrib.auth.models import User
 
-from eventbus import Event, acting_as, new_id
+from eventbus import Event, acting_as, database_time, new_id
 from eventbus.testing import recorded
 from inventory.events import StockLow
 from orders.events import Address, Customer, Item, OrderConfirmed, OrderCreated
 from webhooks import services
-from webhooks.models import Webhook
+from webhooks.models import Delivery, Webhook
 
 ITEMS = (Item(product_id="cup", product_name="Cup", quantity=2, unit_price=Decimal("4.50")),)
 WHOM = {"customer_id": "c-1", "customer_email": "ada@customer.example"}
@@ -44,3 +44,20 @@ def low_stock() -> Event:
     """A product that runs low, as a consumer gets it."""
     (event,) = recorded(StockLow(product_id=f"cup-{uuid4().hex[:8]}", available=1, threshold=5))
     return event
+
+
+def many_deliveries(webhook: Webhook, count: int) -> None:
+    """So many that are due."""
+    made = [
+        Delivery(
+            webhook=webhook,
+            event_id=new_id(),
+            event_type=StockLow.type,
+            version=StockLow.version,
+            aggregate_type=StockLow.aggregate_type,
+            aggregate_id="cup",
+            occurred_at=database_time(),
+        )
+        for _ in range(count)
+    ]
+    Delivery.objects.bulk_create(made, batch_size=2_000)
