@@ -185,6 +185,8 @@ EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 # Processes of the web, and threads in each: as many connections to the database, and one more per process.
 EVENTBUS_WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
 EVENTBUS_WEB_THREADS = env.int("WEB_THREADS", default=4)
+# Those of the Procfile that are ours and not the bus's.
+EVENTBUS_OWN_PROCESSES = ["deliver_webhooks"]
 # An order that is still CREATED after this many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # By what days analytics counts: after a change build its read models again.

@@ -73,9 +73,7 @@ class WebhookAdmin(ByHand):
                 self.log_addition(request, context["webhook"], "Made.")
             except services.TooManyWebhooks as error:
                 form.add_error("owner", str(error))
-        response = TemplateResponse(request, "admin/webhooks/webhook/make.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/webhooks/webhook/make.html", context)
 
     @admin.action(description="Send a test", permissions=["manage"])
     def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
@@ -103,7 +101,8 @@ class WebhookAdmin(ByHand):
 
 class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Attempt
-    fields = readonly_fields = ["at", "status", "milliseconds", "error", "answer"]
+    fields = ["at", "status", "milliseconds", "error", "answer"]
+    readonly_fields = ["at", "status", "milliseconds", "error", "answer"]
     extra = 0
     can_delete = False
 

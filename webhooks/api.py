@@ -93,7 +93,7 @@ class OwnersView(APIView):
 
     def webhook(self, webhook_id: UUID) -> Webhook:
         """Raises Http404."""
-        found = queries.webhooks_of(self.request.user.pk).filter(pk=webhook_id).first()
+        found = queries.webhooks_of(self.request.user).filter(pk=webhook_id).first()
         if found is None:
             raise Http404
         return found
@@ -110,8 +110,8 @@ class WebhooksView(OwnersView):
     def get(self, request: Request) -> Response:
         """One's own, newest first."""
         wanted = read_query(PageQuery, request)
-        found, before = queries.page_of(queries.webhooks_of(request.user.pk), limit=wanted.limit, before=wanted.before)
-        return page(request, [queries.as_data(each) for each in found], next=before and {"before": before})
+        found, before = queries.page_of(queries.webhooks_of(request.user), limit=wanted.limit, before=wanted.before)
+        return page(request, [queries.as_data(each) for each in found], next=after(before))
 
     def post(self, request: Request) -> HttpResponse:
         """Make one. Its secret is in this answer, and in no other."""
@@ -212,7 +212,7 @@ class DeliveriesView(OwnersView):
         if wanted.state is not None:
             found = found.filter(state=wanted.state)
         rows, before = queries.page_of(found, limit=wanted.limit, before=wanted.before)
-        return page(request, [queries.delivery_as_data(each) for each in rows], next=before and {"before": before})
+        return page(request, [queries.delivery_as_data(each) for each in rows], next=after(before))
 
 
 class DeliveryView(OwnersView):
@@ -234,6 +234,10 @@ class ResendView(OwnersView):
                 return queries.delivery_as_data(services.resend(delivery))
 
         return idempotency.answer_once(request, {}, resend, status=HTTPStatus.ACCEPTED)
+
+
+def after(before: UUID | None) -> dict[str, object] | None:
+    return None if before is None else {"before": before}
 
 
 def wished(**told: Any) -> services.Wish:

@@ -26,7 +26,7 @@ LONGEST_PAUSE = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it. `status` None: no answer, and `error` says why. `retry_after`: seconds that it asks for."""
+    """What came of it. `status` None: no answer. `error`: what was wrong. `retry_after`: seconds that it asks for."""
 
     milliseconds: int
     status: int | None = None
@@ -42,10 +42,6 @@ class Outcome:
     def is_gone(self) -> bool:
         """The partner wants no more."""
         return self.status == 410
-
-    @property
-    def in_words(self) -> str:
-        return self.error or f"It answered {self.status}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +77,8 @@ class Caller:
             return Outcome(_since(began), error=f"{type(error).__name__}: {error}"[:MOST_KEPT])
         begins = answer.begins.decode("utf-8", "replace").replace("\0", "\ufffd")[:MOST_KEPT]
         pause = retry_after(answer.headers.get("retry-after", ""), now=datetime.now(UTC))
-        error = "" if 200 <= answer.status < 300 else f"It answered {answer.status}."
-        return Outcome(_since(began), answer.status, error, begins, pause)
+        refusal = "" if 200 <= answer.status < 300 else f"It answered {answer.status}."
+        return Outcome(_since(began), answer.status, refusal, begins, pause)
 
     def close(self) -> None:
         """Begin no more look-ups."""

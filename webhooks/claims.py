@@ -146,9 +146,9 @@ def _note_failure(claimed: Claim, outcome: Outcome) -> None:
     now = database_time()
     wait = pause_of_delivery(claimed.tries, outcome)
     if wait is None:
-        _ours(claimed).update(state=DeliveryState.FAILED, claimed_by=None, error=outcome.in_words)
+        _ours(claimed).update(state=DeliveryState.FAILED, claimed_by=None, error=outcome.error)
     else:
-        _ours(claimed).update(claimed_by=None, due_at=_in(wait, now), error=outcome.in_words)
+        _ours(claimed).update(claimed_by=None, due_at=_in(wait, now), error=outcome.error)
     webhook = Webhook.objects.select_for_update(no_key=True).get(pk=claimed.webhook_id)
     webhook.failures += 1
     webhook.failing_since = webhook.failing_since or now
@@ -187,7 +187,7 @@ def _why_disable(webhook: Webhook, outcome: Outcome, now: datetime) -> str:
     if outcome.is_gone:
         return "It answered 410: nobody wants to be told there any more."
     if webhook.failing_since is not None and (now - webhook.failing_since).days >= GIVE_UP_DAYS:
-        return f"It has taken nothing for {GIVE_UP_DAYS} days. The last attempt: {outcome.in_words}"
+        return f"It has taken nothing for {GIVE_UP_DAYS} days. The last attempt: {outcome.error}"
     return ""
 
 

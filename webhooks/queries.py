@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from webhooks.models import Attempt, Delivery, State, Webhook
 
 
-def webhooks_of(owner_id: int) -> QuerySet[Webhook]:
+def webhooks_of(owner: Any) -> QuerySet[Webhook]:
     """Those that this account has."""
-    return Webhook.objects.filter(owner_id=owner_id).exclude(state=State.DELETED)
+    return Webhook.objects.filter(owner=owner).exclude(state=State.DELETED)
 
 
 def deliveries_of(webhook: Webhook) -> QuerySet[Delivery]:

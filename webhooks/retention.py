@@ -1,5 +1,7 @@
 """Deliveries go when they are old, and deleted webhooks with all that they have."""
 
+from uuid import UUID
+
 from django.db import connection
 
 from eventbus import database_time
@@ -32,7 +34,7 @@ def forget_old_deliveries() -> int:
     return forgotten
 
 
-def _forget(first_kept: object) -> int:
+def _forget(first_kept: UUID) -> int:
     with connection.cursor() as cursor:
         cursor.execute(FORGET, [first_kept, State.DELETED, AT_ONCE])
         ids = [delivery_id for (delivery_id,) in cursor.fetchall()]

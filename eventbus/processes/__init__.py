@@ -13,7 +13,8 @@ turned = beating.turned
 
 
 def run_process(kind: str, run: Callable[[], None], stop: Callable[[], None]) -> None:
-    """Run it, as a process of this kind, which the Procfile calls the same, until SIGTERM or Ctrl-C have called `stop`.
+    """Run it until SIGTERM or Ctrl-C have called `stop`. Its kind is one of EVENTBUS_OWN_PROCESSES, and what the
+    Procfile calls it.
 
     `run` calls `turned(kind)` each time that its work goes round: without it the process counts as stuck, and ends
     itself after minutes. It has seconds to return after `stop`; what it had in hand by then has to come again.

@@ -29,6 +29,7 @@ WORKERS = (
     "worker_notifications",
     "worker_shipping",
     "worker_analytics",
+    "worker_webhooks",
     "worker_consumers",
     "worker_chaos",
 )
@@ -45,6 +46,7 @@ STAFFED = (
     "notifications.deliver_mail",
     "shipping.prepare",
     "analytics.sales_by_day",
+    "webhooks.queue_deliveries",
     "loyalty.count_points",
     "chaos.tally",
 )

@@ -9,6 +9,7 @@ from django.db import connection
 
 from api.tests.callers import Caller, pointers, problem
 from eventbus import database_time
+from eventbus.archive import first_id_at
 from eventbus.testing import deliver
 from orders.events import OrderConfirmed, OrderCreated
 from webhooks import claims, retention, secrets, services
@@ -198,7 +199,7 @@ def test_old_deliveries_go_and_young_ones_stay(owner: User) -> None:
     webhook, _ = a_webhook(owner)
     kept = services.ping(webhook.pk)
     old = services.ping(webhook.pk)
-    long_ago = services.first_id_at(database_time() - services.KEPT - timedelta(minutes=1))
+    long_ago = first_id_at(database_time() - services.KEPT - timedelta(minutes=1))
     Delivery.objects.filter(pk=old.pk).update(id=long_ago)
     assert retention.forget_old_deliveries() == 1
     assert [each.pk for each in Delivery.objects.all()] == [kept.pk]

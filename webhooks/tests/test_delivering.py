@@ -13,6 +13,7 @@ from standardwebhooks import Webhook as Verifier
 from eventbus import Event, database_time
 from eventbus.testing import deliver, wait_until
 from webhooks import claims, services
+from webhooks.calling import DEADLINE, Outcome
 from webhooks.consumers import queue_deliveries
 from webhooks.models import Delivery, DeliveryState, State, Webhook
 from webhooks.tests.builders import a_webhook, confirmed, many_deliveries
@@ -32,10 +33,9 @@ def told(owner: User) -> Event:
 def tried(times: int = 1) -> Delivery:
     """The one delivery, once it was tried so often and nobody has it in hand."""
 
-    def found() -> Delivery | None:
-        return Delivery.objects.filter(tries=times, claimed_by=None).first()
-
-    return wait_until(found, 60, f"attempt {times}")
+    found = Delivery.objects.filter(tries=times, claimed_by=None)
+    wait_until(found.exists, 60, f"attempt {times}")
+    return found.get()
 
 
 def delivered(count: int = 1) -> None:
@@ -169,7 +169,7 @@ def test_one_that_hangs_with_ten_thousand_behind_it_delays_nobody(
     wait_until(lambda: len(dead.received) == claims.AT_ONCE, 60, "all attempts that it may have to hang")
     living, _ = a_webhook(owner, alive.url)
     many_deliveries(living, 50)
-    wait_until(lambda: len(set(alive.ids())) == 50, claims.DEADLINE, "all of the other's, while they still hang")
+    wait_until(lambda: len(set(alive.ids())) == 50, DEADLINE, "all of the other's, while they still hang")
     assert len(dead.received) == claims.AT_ONCE
     assert hanging.deliveries.filter(tries__gt=0).count() == claims.AT_ONCE
 
@@ -198,9 +198,9 @@ def test_a_lease_that_ran_out_is_anothers_and_what_came_of_it_counts_no_more(own
     assert claims.claim(10, failing=False) == []
     Delivery.objects.update(due_at=database_time())
     (second,) = claims.claim(10, failing=False)
-    claims.note(first, claims.Outcome(1, 500, "It answered 500."), at=database_time())
+    claims.note(first, Outcome(1, 500, "It answered 500."), at=database_time())
     assert Delivery.objects.get().claimed_by == second.token
-    claims.note(second, claims.Outcome(1, 200), at=database_time())
+    claims.note(second, Outcome(1, 200), at=database_time())
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.attempts.count()) == (DeliveryState.DELIVERED, 2)
 
@@ -208,7 +208,7 @@ def test_a_lease_that_ran_out_is_anothers_and_what_came_of_it_counts_no_more(own
 def test_a_delivery_is_given_up_after_days(owner: User) -> None:
     a_webhook(owner)
     told(owner)
-    refused = claims.Outcome(1, 500, "It answered 500.")
+    refused = Outcome(1, 500, "It answered 500.")
     waited = timedelta()
     for _ in range(len(claims.LADDER) + 1):
         Webhook.objects.update(not_before=None)
@@ -226,7 +226,7 @@ def test_one_that_fails_is_tried_by_one_attempt_now_and_then(owner: User) -> Non
     first = claims.claim(100, failing=False)
     assert len(first) == claims.AT_ONCE
     for each in first:
-        claims.note(each, claims.Outcome(1, None, "no"), at=database_time())
+        claims.note(each, Outcome(1, None, "no"), at=database_time())
     assert claims.claim(100, failing=False) == claims.claim(100, failing=True) == []
     Webhook.objects.update(not_before=None)
     assert len(claims.claim(100, failing=True)) == 1

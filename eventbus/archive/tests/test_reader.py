@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.archive.reader import as_of, events_of, last_events_of
+from eventbus.archive.reader import as_of, events_between, events_of, last_events_of
 from eventbus.archive.subqueries import archived, archived_streams, cut_streams, done_by, ids_of_months, stream_ends
 from eventbus.contracts.event import Event
 from eventbus.db.sql import fetch
@@ -119,3 +119,11 @@ def test_ids_of_months_take_in_whole_months() -> None:
     assert not first <= new_id() < end
     first, end = ids_of_months()
     assert first < new_id() < end
+
+
+def test_events_between_two_ids_come_as_their_consumers_get_them(parcel_id: str) -> None:
+    with transaction.atomic():
+        ids = publish(*(ParcelSent(parcel_id=parcel_id) for _ in range(3)), ParcelWeighed(parcel_id=parcel_id))
+    found = events_between([ParcelSent], ids[0], ids[2], limit=10)
+    assert [event.envelope.event_id for event in found] == ids[:2]
+    assert [event.envelope.event_id for event in events_between([ParcelSent], ids[0], ids[2], limit=1)] == ids[:1]
