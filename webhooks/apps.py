@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.core.checks import register
+
+from webhooks.checks import settings_can_be_read
 
 
 class WebhooksConfig(AppConfig):
@@ -6,3 +9,6 @@ class WebhooksConfig(AppConfig):
 
     name = "webhooks"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        register(settings_can_be_read)

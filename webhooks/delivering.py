@@ -91,7 +91,7 @@ class Deliverer:
         try:
             keys = [secrets.unseal(each) for each in claim.secrets]
             body = claim.told.body()
-            outcome = await caller.call(claim.url, signed(claim.told.event_id, body, at=at, secrets=keys), body)
+            outcome = await caller.call(claim.url, signed(str(claim.told.event_id), body, at=at, secrets=keys), body)
         except Exception as error:
             # A fault of ours in this one: it counts as an attempt, and is seen.
             log.exception("webhook.not_sent", delivery_id=str(claim.delivery_id))

@@ -38,9 +38,8 @@ class Told:
         return encode_json({"type": self.event_type, "timestamp": self.occurred_at, "data": about})
 
 
-def signed(event_id: UUID, body: bytes, *, at: datetime, secrets: Sequence[str]) -> dict[str, str]:
+def signed(message_id: str, body: bytes, *, at: datetime, secrets: Sequence[str]) -> dict[str, str]:
     """The headers of a message, with a signature by each secret. Its id is the event's, at every attempt."""
-    message_id = str(event_id)
     # The header has whole seconds, and so has what is signed.
     moment = at.replace(microsecond=0)
     signatures = [Signer(each).sign(message_id, moment, body.decode()) for each in secrets]
