@@ -134,22 +134,22 @@ def note(claimed: Claim, outcome: Outcome, *, at: datetime) -> None:
 
 
 def _note_success(claimed: Claim) -> None:
-    delivered = {"state": DeliveryState.DELIVERED, "delivered_at": database_time(), "claimed_by": None, "error": ""}
-    _ours(claimed).update(**delivered)
-    # Not each success writes the row that all attempts share.
+    # The webhook first, as everywhere: or two could wait for each other. Not each success writes the row of all.
     Webhook.objects.filter(pk=claimed.webhook_id, failures__gt=0).update(
         failures=0, failing_since=None, not_before=None
     )
+    delivered = {"state": DeliveryState.DELIVERED, "delivered_at": database_time(), "claimed_by": None, "error": ""}
+    _ours(claimed).update(**delivered)
 
 
 def _note_failure(claimed: Claim, outcome: Outcome) -> None:
     now = database_time()
+    webhook = Webhook.objects.select_for_update(no_key=True).get(pk=claimed.webhook_id)
     wait = pause_of_delivery(claimed.tries, outcome)
     if wait is None:
         _ours(claimed).update(state=DeliveryState.FAILED, claimed_by=None, error=outcome.error)
     else:
         _ours(claimed).update(claimed_by=None, due_at=_in(wait, now), error=outcome.error)
-    webhook = Webhook.objects.select_for_update(no_key=True).get(pk=claimed.webhook_id)
     webhook.failures += 1
     webhook.failing_since = webhook.failing_since or now
     if pause := pause_of_webhook(webhook.failures, outcome):
