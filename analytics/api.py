@@ -10,10 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analytics import queries
+from analytics import answers, queries
 from analytics.days import today
 from analytics.queries import Range
 from api.fields import Day
+from api.operations import Operation, operation
 from api.pagination import page
 from api.query import Query, read_query
 
@@ -61,22 +62,29 @@ class StaffView(APIView):
 
 
 class SalesByDayView(StaffView):
+    @operation(Operation(id="listSalesByDay", tag="Analytics", query=Sales, answers=answers.SalesByDayAnswer))
     def get(self, request: Request) -> Response:
-        """What happened to orders, day by day."""
+        """List what happened to orders, day by day."""
         query = read_query(Sales, request)
         return Response({"results": queries.sales_by_day(query.range(), query.currency)})
 
 
 class SalesByProductView(StaffView):
+    @operation(
+        Operation(id="listSalesByProduct", tag="Analytics", query=ProductSales, answers=answers.SalesByProductAnswer)
+    )
     def get(self, request: Request) -> Response:
-        """What was sold most."""
+        """List what was sold most."""
         query = read_query(ProductSales, request)
         return Response({"results": queries.top_products(query.range(), query.currency, limit=query.limit)})
 
 
 class CustomerOrdersView(StaffView):
+    @operation(
+        Operation(id="listCustomerOrders", tag="Analytics", query=HistoryPage, answers=answers.CustomerOrderList)
+    )
     def get(self, request: Request, customer_id: str) -> Response:
-        """A customer's orders, newest first."""
+        """List a customer's orders, newest first."""
         query = read_query(HistoryPage, request)
         found = queries.orders_of_customer(customer_id, limit=query.limit + 1, before=query.before)
         results, more = found[: query.limit], len(found) > query.limit
@@ -84,7 +92,8 @@ class CustomerOrdersView(StaffView):
 
 
 class FulfilmentView(StaffView):
+    @operation(Operation(id="readFulfilment", tag="Analytics", query=Days, answers=answers.FulfilmentAnswer))
     def get(self, request: Request) -> Response:
-        """How long the orders of these days took, in seconds."""
+        """Read how long the orders of these days took, in seconds."""
         days = read_query(Days, request).range()
         return Response({"from": days.first, "to": days.last, **queries.fulfilment(days)})

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from eventbus import database_time
@@ -63,6 +63,12 @@ _moments = TypeAdapter(Moment)
 #: A moment until now, in UTC; those before 1970 become its beginning.
 PastMoment = Annotated[Moment, AfterValidator(_has_been)]
 #: A day as RFC 3339 writes it, if it can be asked for.
-Day = Annotated[date, BeforeValidator(_to_day), Field(ge=FIRST_DAY, le=LAST_DAY)]
+Day = Annotated[
+    date,
+    BeforeValidator(_to_day),
+    Field(ge=FIRST_DAY, le=LAST_DAY),
+    # JSON Schema has no bounds for days.
+    WithJsonSchema({"type": "string", "format": "date"}),
+]
 #: Something that can be read, on one line.
 Line = Annotated[str, Field(min_length=1, pattern=_PRINTABLE), AfterValidator(_not_blank)]

@@ -1,4 +1,4 @@
-"""What other programs need to know of events: their schemas, where messages say (`dataschema`), and AsyncAPI."""
+"""What other programs need to know: the events' schemas, where messages say (`dataschema`), AsyncAPI and OpenAPI."""
 
 from functools import cache
 from hashlib import sha256
@@ -9,6 +9,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from api.openapi import openapi
+from api.operations import Operation, operation
 from api.query import refuse_query
 from eventbus import encode_json, published_schema
 from eventbus.documents import asyncapi
@@ -23,8 +25,9 @@ class SchemaView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
+    @operation(Operation(id="readSchema", tag="Documents", answers=None, cached=True))
     def get(self, request: Request, event_type: str, version: str) -> HttpResponseBase:
-        """The JSON Schema of an event, as it is on the wire."""
+        """Read the JSON Schema of an event, as it is on the wire."""
         refuse_query(request)
         schema = published_schema(event_type, version)
         if schema is None:
@@ -38,15 +41,34 @@ class AsyncAPIView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
+    @operation(Operation(id="readAsyncAPI", tag="Documents", answers=None, cached=True))
     def get(self, request: Request) -> HttpResponseBase:
-        """Which events there are, where, and in which form."""
+        """Read which events there are, where, and in which form: AsyncAPI 3.0."""
         refuse_query(request)
-        return answer(request, _document(), fresh=0)
+        return answer(request, _of_events(), fresh=0)
+
+
+class OpenAPIView(APIView):
+    """Open to everybody as well."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @operation(Operation(id="readOpenAPI", tag="Documents", answers=None, cached=True))
+    def get(self, request: Request) -> HttpResponseBase:
+        """Read this document: OpenAPI 3.1."""
+        refuse_query(request)
+        return answer(request, _of_the_api(), fresh=0)
 
 
 @cache
-def _document() -> bytes:
+def _of_events() -> bytes:
     return encode_json(asyncapi())
+
+
+@cache
+def _of_the_api() -> bytes:
+    return encode_json(openapi())
 
 
 def answer(request: Request, document: bytes, *, fresh: int) -> HttpResponseBase:

@@ -1,9 +1,11 @@
-"""Probes for load balancers and scripts."""
+"""Probes for load balancers, scripts and Prometheus."""
 
 from collections.abc import Callable
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from api.metrics import scrape
 
 
 def live(request: HttpRequest) -> HttpResponse:
@@ -23,7 +25,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-PROBES = {"/health/live": live, "/health/ready": ready}
+PROBES = {"/health/live": live, "/health/ready": ready, "/metrics": scrape}
 
 
 class ProbesMiddleware:

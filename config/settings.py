@@ -91,6 +91,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.health.ProbesMiddleware",
+    "api.metrics.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "eventbus.recording.correlation.CorrelationMiddleware",
@@ -167,6 +168,8 @@ REST_KNOX = {
 AUTHENTICATION_BACKENDS = ["api.lockout.GuardedBackend"]
 # Requests a second that each caller may make, and twice as many at once; 0: as many as it likes.
 CHANNEL_RATE_LIMIT = env.int("CHANNEL_RATE_LIMIT", default=1_000)
+# Who has it may read /metrics. Empty: nobody may.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 email = env.email_url("EMAIL_URL", default="smtp://127.0.0.1:25")

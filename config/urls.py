@@ -3,13 +3,14 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from api.schemas import AsyncAPIView
+from api.schemas import AsyncAPIView, OpenAPIView
 
 admin.site.site_header = admin.site.site_title = "Order pipeline"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("asyncapi.json", AsyncAPIView.as_view(), name="asyncapi"),
+    path("api/openapi.json", OpenAPIView.as_view(), name="openapi"),
     path("api/v1/", include("api.urls")),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("inventory.urls")),

@@ -42,7 +42,11 @@ GROUPS: Mapping[str, Sequence[Item]] = {
              alarming=True),
         Item("Waiting retries", "admin:eventbus_waitingretry_changelist", "eventbus.view_waitingretry"),
         Item("Alarms", "console:alarms", access.VIEW_ALARMS, "a", "firing", alarming=True),
-        Item("Events", "admin:eventbus_archivedevent_changelist", access.VIEW_PAYLOADS, "e"),
+        Item("Events", "console:events", access.VIEW_PIPELINE, "e"),
+    ),
+    "Contracts": (
+        Item("Events", "console:catalogue", "", "c"),
+        Item("REST API", "console:rest", ""),
     ),
     "Admin": (
         Item("Activity", "console:activity", access.VIEW_ACTIVITY),

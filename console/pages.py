@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
+import structlog
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.http import ConditionalGetMiddleware
 from django.shortcuts import render
@@ -15,6 +17,8 @@ from django.views.decorators.http import require_http_methods
 
 from console.access import demand
 from console.navigation import navigation
+
+log = structlog.get_logger(__name__)
 
 View = Callable[..., HttpResponse]
 
@@ -38,15 +42,34 @@ def page(*permissions: str, methods: tuple[str, ...] = ("GET", "HEAD")) -> Calla
         @require_http_methods(list(methods))
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            if not (request.user.is_authenticated and request.user.is_staff):
-                return redirect_to_login(request.get_full_path(), "console:login")
-            for permission in permissions:
-                demand(request, permission)
-            return framed(view(request, *args, **kwargs))
+            def answer() -> HttpResponse:
+                if not (request.user.is_authenticated and request.user.is_staff):
+                    return redirect_to_login(request.get_full_path(), "console:login")
+                for permission in permissions:
+                    demand(request, permission)
+                return framed(view(request, *args, **kwargs))
+
+            return while_database_answers(request, answer)
 
         return guarded
 
     return declare
+
+
+def while_database_answers(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer, or 503. What is only read is read again: a connection that a restart of the server has broken is
+    noticed by whoever uses it next."""
+    for is_last in (request.method not in ("GET", "HEAD"), True):
+        try:
+            return answer()
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            log.error("database.unavailable", error=type(error).__name__)
+            if is_last:
+                break
+    response = render(request, "503.html", status=503)
+    response.headers["Retry-After"] = "1"
+    return framed(response)
 
 
 def framed(response: HttpResponse) -> HttpResponse:

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from console.views import activity, alarms, dispatch, home, letters, login, orders, pipeline, search, stock, trace
+from console.views import (
+    activity,
+    alarms,
+    dispatch,
+    documents,
+    events,
+    home,
+    letters,
+    login,
+    orders,
+    pipeline,
+    search,
+    stock,
+    trace,
+)
 
 app_name = "console"
 
@@ -19,9 +33,13 @@ urlpatterns = [
     path("stock/", stock.stock, name="stock"),
     path("trace/<path:wanted>/", trace.trace, name="trace"),
     path("activity/", activity.activity, name="activity"),
+    path("api/docs", documents.rest, name="rest"),
+    path("docs/events", documents.events, name="catalogue"),
+    path("docs/events/<str:event_type>", documents.event, name="event"),
     path("pipeline/", pipeline.pipeline, name="pipeline"),
     path("pipeline/consumers/<str:name>/", pipeline.consumer, name="consumer"),
     path("pipeline/alarms/", alarms.alarms, name="alarms"),
+    path("pipeline/events/", events.events, name="events"),
     path("pipeline/dead-letters/", letters.letters, name="letters"),
     path("pipeline/dead-letters/groups/<int:group_id>/replay/", letters.replay, name="replay-group"),
     path("pipeline/dead-letters/groups/<int:group_id>/discard/", letters.discard, name="discard-group"),

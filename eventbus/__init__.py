@@ -14,6 +14,7 @@ from eventbus.declaration import Consumer, Retry, consumer
 from eventbus.errors import EventbusError, InvalidEvent, PermanentFailure, RetryAfter, StreamConflict, UnsafeJSON
 from eventbus.failpoints import failpoint
 from eventbus.ids import new_id
+from eventbus.metrics.declaration import counter, gauge, histogram
 from eventbus.monitoring.invariants import invariant
 from eventbus.monitoring.rules import Observation, alarm_rule
 from eventbus.recording.context import acting_as, correlated_with, current_cause
@@ -47,6 +48,7 @@ __all__ = [
     "alarm_rule",
     "consumer",
     "correlated_with",
+    "counter",
     "current_cause",
     "database_time",
     "decode_json",
@@ -55,6 +57,8 @@ __all__ = [
     "evidence",
     "expect_version",
     "failpoint",
+    "gauge",
+    "histogram",
     "invariant",
     "lock_streams",
     "new_id",

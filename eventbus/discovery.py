@@ -1,4 +1,4 @@
-"""Imports what declares contracts, consumers, invariants and alarms: in each app, the modules that are named for them.
+"""Imports what declares contracts, consumers, invariants, alarms and metrics: in each app, the modules of these names.
 
 The files of the folder `consumers/` are there already: that app imports them with its models.
 """
@@ -8,5 +8,5 @@ from django.utils.module_loading import autodiscover_modules
 
 def autodiscover() -> None:
     """Fill the registries. Called once, when Django's apps are ready."""
-    for name in ("events", "consumers", "invariants", "alarms"):
+    for name in ("events", "consumers", "invariants", "alarms", "metrics"):
         autodiscover_modules(name)

@@ -10,6 +10,7 @@ from eventbus.dead_letters.models import (
     DeadLetterReplayItem,
 )
 from eventbus.heartbeats.models import Heartbeat
+from eventbus.metrics.models import Total
 from eventbus.monitoring.models import Alarm, AlarmChange, AlarmEvaluation, AlarmNotice, Sample, Sampling
 from eventbus.recording.models import Stream
 from eventbus.relay.models import LostQueue, Outbox, RefusedDelivery
@@ -48,5 +49,6 @@ __all__ = [
     "Stream",
     "StreamCut",
     "Subscription",
+    "Total",
     "WaitingRetry",
 ]

@@ -18,11 +18,12 @@ from rest_framework.views import APIView
 from api import idempotency
 from api.body import read_body
 from api.fields import Line
+from api.operations import Operation, Refusal, operation
 from api.pagination import page
 from api.problems import Problem, invalid, wrong
 from api.query import PointInTime, Query, read_query, refuse_query
 from eventbus import StreamConflict
-from inventory import past, queries, services
+from inventory import answers, past, queries, services
 from inventory.events import PRINTABLE, Counted, Quantity, Reason
 
 # As many digits as a stream's number has at most. A proxy that compresses answers makes ETags weak.
@@ -32,7 +33,12 @@ _ETAG = re.compile(r'(?:W/)?"(\d{1,10})"', re.ASCII)
 class Receipt(BaseModel):
     """Goods that came in. The name is needed for a new product and renames a known one."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"quantity": 50, "productName": "Desk lamp"}]},
+    )
 
     quantity: Quantity
     product_name: Annotated[Line, Field(max_length=200)] | None = None
@@ -41,7 +47,9 @@ class Receipt(BaseModel):
 class Count(BaseModel):
     """What lies on the shelf, set aside or not, and why someone counted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"counted": 49, "reason": "one broke"}]}
+    )
 
     counted: Counted
     reason: Reason
@@ -62,9 +70,9 @@ class PageQuery(Query):
 
 
 class StockList(APIView):
-    """The stock of every product, by product id."""
-
+    @operation(Operation(id="listStock", tag="Stock", query=PageQuery, answers=answers.StockListAnswer))
     def get(self, request: Request) -> Response:
+        """List the stock of every product, by product id."""
         found = queries.stock_page(**read_query(PageQuery, request).model_dump())
         after, before = found.next_after, found.previous_before
         return page(
@@ -76,9 +84,21 @@ class StockList(APIView):
 
 
 class StockDetail(APIView):
-    """The stock of one product, as it is or as it was. Its ETag is what a count has to match."""
-
+    @operation(
+        Operation(
+            id="readStock",
+            tag="Stock",
+            query=PointInTime,
+            answers=answers.StockAnswer,
+            sends={"ETag": "What a count has to match. Not sent of the past."},
+            refuses=(
+                Refusal(409, "history-begins", "The product's history does not reach so far back."),
+                Refusal(409, "history-broken", "The product's history is not whole."),
+            ),
+        )
+    )
     def get(self, request: Request, product_id: str) -> Response:
+        """Read the stock of a product, as it is or as it was. Its ETag is what a count has to match."""
         moment = read_query(PointInTime, request).as_of
         if moment is not None:
             return Response(past_as_json(product_id, moment))
@@ -90,11 +110,20 @@ class StockDetail(APIView):
 
 
 class Receipts(APIView):
-    """Goods that come in."""
-
     permission_classes = (IsAdminUser,)
 
+    @operation(
+        Operation(
+            id="receiveStock",
+            tag="Stock",
+            status=HTTPStatus.CREATED,
+            body=Receipt,
+            answers=answers.StockAnswer,
+            keyed=True,
+        )
+    )
     def post(self, request: Request, product_id: str) -> HttpResponse:
+        """Receive goods."""
         refuse_query(request)
         receipt = read_body(Receipt, request)
 
@@ -111,11 +140,30 @@ class Receipts(APIView):
 
 
 class Counts(APIView):
-    """What someone found on the shelf, if nothing has happened to the product since they read it."""
-
     permission_classes = (IsAdminUser,)
 
+    @operation(
+        Operation(
+            id="countStock",
+            tag="Stock",
+            status=HTTPStatus.CREATED,
+            body=Count,
+            answers=answers.StockAnswer,
+            keyed=True,
+            takes={"If-Match": "The ETag of the stock that was counted."},
+            refuses=(
+                Refusal(400, "if-match-invalid", "If-Match is not an ETag of a stock."),
+                Refusal(409, "below-reserved", "More is set aside than was counted."),
+                Refusal(412, "stock-moved", "The stock has moved since: read it again and decide anew."),
+                Refusal(428, "if-match-missing", "Send the ETag of the stock that was counted as If-Match."),
+            ),
+        )
+    )
     def post(self, request: Request, product_id: str) -> HttpResponse:
+        """Correct a stock by what someone counted on the shelf.
+
+        It is refused if anything has happened to the product since they read it.
+        """
         refuse_query(request)
         count = read_body(Count, request)
         expected = expected_sequence(request.headers.get("If-Match"))

@@ -7,21 +7,22 @@ from uuid import UUID
 import msgspec
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api import idempotency
 from api.body import read_body
-from api.fields import Moment
+from api.fields import Line, Moment
+from api.operations import Operation, Refusal, operation
 from api.pagination import page
 from api.problems import Problem, validating
 from api.query import PointInTime, Query, read_query, refuse_query
 from api.strict_json import read_json
 from eventbus import failpoint
 from eventbus.archive import events_of
-from orders import intake, queries, services
+from orders import answers, intake, queries, services
 from orders.events import CancelledBy
 from orders.models import Order, Status
 
@@ -34,13 +35,25 @@ class OrderFilter(Query):
     created_from: Moment | None = None
     created_to: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[queries.Cursor | None, BeforeValidator(queries.Cursor.parse)] = None
+    cursor: Annotated[
+        queries.Cursor | None,
+        BeforeValidator(queries.Cursor.parse),
+        WithJsonSchema({"type": "string", "description": "Take it from `next` or `previous`."}),
+    ] = None
+
+
+class ActionQuery(Query):
+    """Which action's events, and which part of them: those after this event."""
+
+    correlation_id: Annotated[Line, Field(max_length=128)]
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    after: UUID = UUID(int=0)
 
 
 class Cancellation(BaseModel):
     """What a cancel may say."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "changed their mind"}]})
 
     reason: intake.Line = "requested"
 
@@ -57,10 +70,14 @@ _placed = msgspec.json.Decoder(Placed)
 class ChannelView(APIView):
     """What a sales channel sees: its own. Staff see everyone's."""
 
+    def channel_id(self) -> int | None:
+        """Whose orders the caller may see; None: everyone's."""
+        user: Any = self.request.user
+        return None if user.is_staff else user.pk
+
     def orders(self) -> QuerySet[Order]:
         """Those that the caller may see."""
-        user: Any = self.request.user
-        return queries.orders_of(None if user.is_staff else user.pk)
+        return queries.orders_of(self.channel_id())
 
     def order(self, order_id: UUID) -> Order:
         """Raises Http404 for one that isn't there and for another channel's alike."""
@@ -71,8 +88,23 @@ class ChannelView(APIView):
 
 
 class OrdersView(ChannelView):
+    @operation(
+        Operation(
+            id="placeOrder",
+            tag="Orders",
+            status=HTTPStatus.CREATED,
+            body=intake.NewOrder,
+            answers=answers.OrderAnswer,
+            keyed=True,
+            sends={"Location": "The order's address."},
+            refuses=(Refusal(503, "behind", "Too many orders wait to be passed on."),),
+        )
+    )
     def post(self, request: Request) -> HttpResponse:
-        """Take an order in."""
+        """Take an order in.
+
+        It is answered before anything else happens to it. Within a moment it is CONFIRMED or REJECTED.
+        """
         refuse_query(request)
         with validating("body"):
             order = intake.parse_order(read_json(request))
@@ -85,6 +117,7 @@ class OrdersView(ChannelView):
         path = f"{request.path}/{_placed.decode(answer.body).order_id}"
         return answer.as_response(Location=request.build_absolute_uri(path))
 
+    @operation(Operation(id="listOrders", tag="Orders", query=OrderFilter, answers=answers.OrderList))
     def get(self, request: Request) -> Response:
         """List orders, newest first."""
         wanted = read_query(OrderFilter, request)
@@ -109,8 +142,17 @@ def place(request: Request, order: intake.NewOrder, keyed: idempotency.Keyed | N
 
 
 class OrderView(ChannelView):
+    @operation(
+        Operation(
+            id="readOrder",
+            tag="Orders",
+            query=PointInTime,
+            answers=answers.OrderAnswer,
+            refuses=(Refusal(409, "history-gone", "The archive no longer has what happened to it by then."),),
+        )
+    )
     def get(self, request: Request, order_id: UUID) -> Response:
-        """One order, as it is or as it was."""
+        """Read an order, as it is or as it was."""
         moment = read_query(PointInTime, request).as_of
         order = self.order(order_id)
         if moment is None:
@@ -125,15 +167,42 @@ class OrderView(ChannelView):
 
 
 class OrderEventsView(ChannelView):
+    @operation(Operation(id="listOrderEvents", tag="Events", answers=answers.EventList))
     def get(self, request: Request, order_id: UUID) -> Response:
-        """All that happened to one order, as events."""
+        """List all that happened to an order, as events."""
         refuse_query(request)
         return page(request, events_of(self.order(order_id).pk))
 
 
+class EventsView(ChannelView):
+    @operation(Operation(id="listEvents", tag="Events", query=ActionQuery, answers=answers.EventList))
+    def get(self, request: Request) -> Response:
+        """List what one action caused, over all orders that the caller may see, as events."""
+        wanted = read_query(ActionQuery, request)
+        found = queries.events_of_action(
+            self.channel_id(), wanted.correlation_id, after=wanted.after, limit=wanted.limit + 1
+        )
+        results, more = found[: wanted.limit], len(found) > wanted.limit
+        return page(request, results, next={"after": results[-1]["eventId"]} if more else None)
+
+
 class OrderCancelView(ChannelView):
+    @operation(
+        Operation(
+            id="cancelOrder",
+            tag="Orders",
+            body=Cancellation,
+            body_optional=True,
+            answers=answers.OrderAnswer,
+            keyed=True,
+            refuses=(Refusal(409, "order-not-cancellable", "It has left the house, or was rejected."),),
+        )
+    )
     def post(self, request: Request, order_id: UUID) -> HttpResponse:
-        """Call an order off."""
+        """Cancel an order.
+
+        When this answers, it will never be delivered. The body may be left out.
+        """
         refuse_query(request)
         wish = read_body(Cancellation, request, optional=True)
         user: Any = request.user

@@ -221,3 +221,13 @@ class OrderShipped(Event, type="order.shipped", version="1.1", aggregate="order_
     carrier: Words
     tracking_number: Words
     estimated_delivery: Day
+
+
+class OrderStatusChanged(Event, type="order.status_changed", version="1.0", aggregate="order_id"):
+    """The order has another status than before. Thin: it says which order, and whoever wants to know more asks.
+
+    Recorded with each of the events above that change one, in the same transaction and after it. A newly placed order
+    has changed nothing yet.
+    """
+
+    order_id: Named

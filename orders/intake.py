@@ -91,14 +91,48 @@ def _signed_amount(value: object, info: ValidationInfo) -> Decimal:
     return exact
 
 
-Line = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_line)]
-Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=64), AfterValidator(_line)]
+# What the functions above refuse, as far as JSON Schema can say it: for the API's document, not to be held to twice.
+_CHARACTER, _INNER = r"[^\s\x00-\x1f\x7f-\x9f\u2028\u2029]", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+_ONE_LINE: Any = {"pattern": f"^{_CHARACTER}({_INNER}*{_CHARACTER})?$"}
+_MAYBE_ONE_LINE: Any = {"pattern": f"^({_CHARACTER}({_INNER}*{_CHARACTER})?)?$"}
+_AN_EMAIL: Any = {"format": "email", "maxLength": 254, "description": "An international domain in its `xn--` form."}
+_A_COUNTRY: Any = {"pattern": "^[A-Z]{2}$", "description": "An ISO 3166-1 alpha-2 code."}
+_A_CURRENCY: Any = {"pattern": "^[A-Z]{3}$", "description": "An ISO 4217 code."}
+
+Line = Annotated[
+    str, Field(strict=True, min_length=1, max_length=200, json_schema_extra=_ONE_LINE), AfterValidator(_line)
+]
+Identifier = Annotated[
+    str, Field(strict=True, min_length=1, max_length=64, json_schema_extra=_ONE_LINE), AfterValidator(_line)
+]
 # Not every country has states or postal codes.
-MaybeLine = Annotated[str, Field(strict=True, max_length=200), AfterValidator(_line)]
-Amount = Annotated[Decimal, PlainValidator(_amount), WithJsonSchema({"type": "number", "minimum": 0})]
-SignedAmount = Annotated[Decimal, PlainValidator(_signed_amount), WithJsonSchema({"type": "number"})]
+MaybeLine = Annotated[str, Field(strict=True, max_length=200, json_schema_extra=_MAYBE_ONE_LINE), AfterValidator(_line)]
+# The bound is MAX_INTEGER_DIGITS. How many decimals there may be, the currency says.
+Amount = Annotated[
+    Decimal, PlainValidator(_amount), WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 10**12})
+]
+SignedAmount = Annotated[
+    Decimal,
+    PlainValidator(_signed_amount),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": -(10**12), "exclusiveMaximum": 10**12}),
+]
 
 _REQUEST = ConfigDict(extra="forbid", populate_by_name=False)
+_EXAMPLE: Any = {
+    "customerId": "c-77",
+    "customerEmail": "ada@shop.example",
+    "items": [{"productId": "desk-lamp", "productName": "Desk lamp", "quantity": 2, "unitPrice": 19.90}],
+    "shippingAddress": {
+        "street": "12 Harbour Road",
+        "city": "Bristol",
+        "state": "",
+        "postalCode": "BS1 4RN",
+        "country": "GB",
+    },
+    "adjustments": [{"kind": "shipping", "label": "By parcel", "amount": 4.90}],
+    "totalAmount": 44.70,
+    "currency": "GBP",
+}
 
 
 class NewItem(Item):
@@ -131,21 +165,24 @@ class NewAddress(Address):
     city: Line
     state: MaybeLine
     postal_code: MaybeLine
-    country: Annotated[str, Field(strict=True), AfterValidator(_country)]
+    country: Annotated[str, Field(strict=True, json_schema_extra=_A_COUNTRY), AfterValidator(_country)]
 
 
 class NewOrder(Contract):
-    """An order as a channel sends it. Whose it is and how it stands is not the channel's to say."""
+    """An order as a channel sends it. Whose it is and how it stands is not the channel's to say.
 
-    model_config = _REQUEST
+    The total is that of the items and the adjustments.
+    """
+
+    model_config = ConfigDict(**_REQUEST, json_schema_extra={"examples": [_EXAMPLE]})
 
     customer_id: Identifier
-    customer_email: Annotated[str, Field(strict=True), AfterValidator(_email)]
+    customer_email: Annotated[str, Field(strict=True, json_schema_extra=_AN_EMAIL), AfterValidator(_email)]
     items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_ITEMS)]
     shipping_address: NewAddress
     adjustments: Annotated[list[NewAdjustment], Field(max_length=MAX_ADJUSTMENTS)] = []
-    total_amount: Amount
-    currency: Annotated[str, Field(strict=True), AfterValidator(_currency)] = "USD"
+    total_amount: Annotated[Amount, Field(description="Exactly the items and the adjustments.")]
+    currency: Annotated[str, Field(strict=True, json_schema_extra=_A_CURRENCY), AfterValidator(_currency)] = "USD"
 
     @field_validator("total_amount", mode="after")
     @classmethod

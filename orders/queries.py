@@ -15,7 +15,7 @@ from django.db.models.functions import Cast, JSONObject
 
 from eventbus import Event, database_time
 from eventbus.archive import as_of as events_as_of
-from eventbus.archive import first_id_at, under_way
+from eventbus.archive import events_of_correlation, first_id_at, under_way
 from orders.currencies import in_currency
 from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
 from orders.models import MOVES, Order, OrderAdjustment, Status
@@ -190,6 +190,17 @@ def orders_of(channel_id: int | None) -> QuerySet[Order]:
     )
     orders = Order.objects.prefetch_related("items").annotate(**{_ADJUSTMENTS: told})
     return orders if channel_id is None else orders.filter(channel_id=channel_id)
+
+
+# The primary key finds it: what is asked of here is an order's event, so its id is one.
+_OWN = "EXISTS (SELECT FROM orders_order o WHERE o.id = e.aggregate_id::uuid AND o.channel_id = %s)"
+
+
+def events_of_action(channel_id: int | None, correlation_id: str, *, after: UUID, limit: int) -> list[dict[str, Any]]:
+    """What one action caused, as far as it happened to this channel's orders; to everyone's for None. Oldest first,
+    behind the event `after`."""
+    own, params = ("true", []) if channel_id is None else (_OWN, [channel_id])
+    return events_of_correlation(correlation_id, OrderCreated, own=own, params=params, after=after, limit=limit)
 
 
 def page_of(

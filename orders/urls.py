@@ -9,4 +9,5 @@ urlpatterns = [
     path("orders/<id:order_id>", api.OrderView.as_view(), name="order"),
     path("orders/<id:order_id>/cancel", api.OrderCancelView.as_view(), name="order-cancel"),
     path("orders/<id:order_id>/events", api.OrderEventsView.as_view(), name="order-events"),
+    path("events", api.EventsView.as_view(), name="events"),
 ]

@@ -14,9 +14,10 @@ from rest_framework.views import APIView
 from api import idempotency
 from api.body import read_body
 from api.fields import Line, to_day_of
+from api.operations import Operation, Refusal, operation
 from api.problems import Problem, invalid, wrong
 from api.query import refuse_query
-from shipping import queries, services
+from shipping import answers, queries, services
 
 Text = Annotated[Line, Field(max_length=100)]
 
@@ -24,7 +25,14 @@ Text = Annotated[Line, Field(max_length=100)]
 class Dispatch(BaseModel):
     """How a parcel travels. Of a moment only the day counts."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"carrier": "Fast Parcel", "trackingNumber": "FP-4711", "estimatedDelivery": "2026-12-02"}]
+        },
+    )
 
     carrier: Text
     tracking_number: Text
@@ -32,11 +40,24 @@ class Dispatch(BaseModel):
 
 
 class DispatchView(APIView):
-    """The parcel leaves the house, say staff."""
-
     permission_classes = (IsAdminUser,)
 
+    @operation(
+        Operation(
+            id="dispatchShipment",
+            tag="Shipments",
+            body=Dispatch,
+            answers=answers.ShipmentAnswer,
+            keyed=True,
+            refuses=(
+                Refusal(
+                    409, "shipment-not-dispatchable", "It is not ready, was cancelled, or has gone another way already."
+                ),
+            ),
+        )
+    )
     def post(self, request: Request, order_id: UUID) -> HttpResponse:
+        """Dispatch a parcel: it leaves the house, and its order can't be cancelled any more."""
         refuse_query(request)
         how = read_body(Dispatch, request)
 

@@ -3,19 +3,24 @@
 An endpoint without a row fails the first test.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import jsonschema_rs
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import URLPattern, URLResolver, get_resolver
+from pydantic.alias_generators import to_camel
 
 from analytics.consumers import customer_orders
 from analytics.tests.builders import story
+from api.openapi import openapi
 from api.tests.callers import Caller, pointers, problem
 from eventbus import encode_json
 from eventbus.testing import deliver
@@ -77,6 +82,8 @@ class Endpoint:
     #: Asks for no token.
     public: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: What has to be in the query.
+    query: str = ""
     #: Parameters of the query that are wrong.
     wrong_query: Mapping[str, str] = field(default_factory=dict)
     #: Parameters of the query that take a moment.
@@ -129,6 +136,13 @@ ENDPOINTS = [
         "GET", f"orders/{ORDER}", an_order_of_theirs(), wrong_query={"asOf": "9999-12-31T23:59:59Z"}, moments=("asOf",)
     ),
     Endpoint("GET", f"orders/{ORDER}/events", an_order_of_theirs("/events")),
+    Endpoint(
+        "GET",
+        "events",
+        lambda _: "events",
+        query="correlationId=a",
+        wrong_query={"limit": "201", "after": "x"},
+    ),
     Endpoint(
         "POST",
         f"orders/{ORDER}/cancel",
@@ -240,9 +254,10 @@ class Call:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         usual = {**self.caller.headers, "Content-Type": "application/json", **self.endpoint.headers}
         headers_sent = {name: value for name, value in {**usual, **named}.items() if value is not None}
+        asked = "&".join(each for each in (self.endpoint.query, query) if each)
         return self.caller.client.generic(
             method or self.endpoint.method,
-            f"{path or self.path}{query and '?'}{query}",
+            f"{path or self.path}{asked and '?'}{asked}",
             raw,
             content_type=headers_sent.pop("Content-Type"),
             headers=headers_sent,
@@ -293,6 +308,20 @@ def test_a_valid_request_gets_json_and_a_correlation_id(call: Call) -> None:
     answer = call(x_correlation_id="mine-1")
     assert answer.status_code == call.endpoint.status, answer.content
     assert (answer["Content-Type"], answer["x-correlation-id"]) == ("application/json", "mine-1")
+
+
+@every_endpoint
+def test_answers_and_problems_are_what_the_document_says(call: Call) -> None:
+    document = json.loads(encode_json(openapi()))
+    path = re.sub(r"<\w+:(\w+)>", lambda found: f"{{{to_camel(found[1])}}}", f"/{PREFIX}{call.endpoint.route}")
+    told = document["paths"][path][call.endpoint.method.lower()]["responses"]
+    for answer in (call(), call(query="colour=red"), call(accept="text/html")):
+        promised = told[str(answer.status_code)]
+        schema = promised["content"][answer["Content-Type"]]["schema"]
+        judge = jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]})
+        judge.validate(answer.json())
+        needed = {"ETag", "Location", "Retry-After"} & set(promised["headers"])
+        assert needed <= set(answer.headers)
 
 
 @every_endpoint

@@ -12,7 +12,7 @@ import pytest
 from eventbus import InvalidEvent, encode_json
 from eventbus.contracts.codec import decode
 from eventbus.contracts.registry import CONTRACTS
-from eventbus.schemas.folder import load, published
+from eventbus.schemas.folder import example_of, load, published
 from eventbus.schemas.writing import schema_of
 from tests.support.event_fixtures import FOLDER, contracts
 
@@ -59,6 +59,14 @@ def test_a_published_schema_is_one(event_type: str, version: str) -> None:
     schema = load(event_type, version)
     jsonschema_rs.meta.validate(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize(("event_type", "version"), published())
+def test_a_published_schema_has_an_example_that_it_takes(event_type: str, version: str) -> None:
+    example = example_of(event_type, version)
+    assert example is not None, "`python -m tests.support.event_fixtures` writes one"
+    judge(event_type, version).validate(example)
+    assert (example["eventType"], example["version"]) == (event_type, version)
 
 
 @each_file

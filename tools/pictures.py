@@ -28,6 +28,10 @@ PAGES = {
     "dispatch": "/dispatch/",
     "pipeline": "/pipeline/",
     "consumer": "/pipeline/consumers/shipping.prepare/",
+    "letters": "/pipeline/dead-letters/",
+    "alarms": "/pipeline/alarms/",
+    "events": "/pipeline/events/",
+    "stock": "/stock/",
     "activity": "/activity/",
     "not-found": "/nothing/",
 }

@@ -104,7 +104,10 @@ def spark(values: Sequence[float | None], label: str, kind: str = "") -> SafeStr
             lines.append([])
         else:
             lines[-1].append(f"{place * step:.2f},{29 - value / highest * 27:.2f}")
-    drawn = format_html_join("", '<polyline points="{}"/>', ((" ".join(line),) for line in lines if len(line) > 1))
+    # What stands alone is a dot: a line from a place to itself, with round ends.
+    drawn = format_html_join(
+        "", '<polyline points="{}"/>', ((" ".join(line * 2 if len(line) == 1 else line),) for line in lines if line)
+    )
     return format_html(
         '<svg class="spark {}" viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="{}">'
         "<title>{}</title>{}</svg>",
@@ -151,3 +154,10 @@ def pretty(data: str) -> str:
 def last_name(dotted: str) -> str:
     """A class without its module."""
     return dotted.rsplit(".", 1)[-1]
+
+
+@register.filter
+def prose(text: str) -> SafeString:
+    """A sentence of a document, with what it has in backticks as code."""
+    parts = (format_html("<code>{}</code>" if place % 2 else "{}", part) for place, part in enumerate(text.split("`")))
+    return SafeString("".join(parts))

@@ -2,15 +2,17 @@
 
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from console import telling
 from console.access import ROLES
 from console.tests.builders import answered_order, event_of, signed_in
 from eventbus.pipeline import letter_groups
@@ -55,6 +57,8 @@ def addresses(order: Order) -> dict[str, str]:
         reverse("console:stock"): "inventory.view_stock",
         reverse("console:letters"): "eventbus.view_deadlettergroup",
         f"{reverse('console:letters')}?group={group_id()}": "eventbus.view_deadlettergroup",
+        reverse("console:events"): "eventbus.view_pipeline",
+        reverse("console:events") + "?type=order.confirmed": "eventbus.view_pipeline",
         reverse("console:alarms"): "eventbus.view_alarm",
         reverse("console:pipeline"): "eventbus.view_pipeline",
         reverse("console:consumer", args=[reserve_stock.name]): "eventbus.view_pipeline",
@@ -192,3 +196,21 @@ def test_who_logs_in_goes_where_he_wanted_to(db: None, client: Client) -> None:
     form = {"username": "ada", "password": "long enough", "next": "/orders/"}
     assert client.post(reverse("console:login"), form)["Location"] == "/orders/"
     assert b"correct" in client.post(reverse("console:login"), form | {"password": "wrong"}).content
+
+
+def test_a_broken_connection_is_not_noticed_by_who_only_reads(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, outages = signed_in("operator"), [OperationalError("terminating connection")]
+
+    def told_of_order(order_id: UUID) -> Any:
+        if outages:
+            raise outages.pop()
+        return telling.told_of_order(order_id)
+
+    monkeypatch.setattr("console.views.orders.told_of_order", told_of_order)
+    monkeypatch.setattr(connection, "close", lambda: None)
+    address = reverse("console:order", args=[order.pk])
+    assert client.get(address).status_code == 200
+    outages += [OperationalError("still away"), OperationalError("away")]
+    answer = client.get(address)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert "The database does not answer" in answer.content.decode()

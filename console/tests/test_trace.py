@@ -144,6 +144,21 @@ def test_a_form_leads_back_to_this_site_alone(to: str, troubled: Order) -> None:
     assert answer["Location"] == "/"
 
 
+def test_the_newest_events_are_listed_by_type_and_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.views.events.SHOWN", 2)
+    order = answered_order()
+    client = signed_in("operator")
+    first = client.get("/pipeline/events/")
+    assert len(first.context["events"]) == 2
+    older = client.get("/pipeline/events/", {"before": str(first.context["older"])})
+    assert older.context["events"][0].event_id < first.context["events"][-1].event_id
+    confirmed = client.get("/pipeline/events/?type=order.confirmed")
+    assert [event.aggregate_id for event in confirmed.context["events"]] == [str(order.pk)]
+    assert "customerEmail" not in confirmed.content.decode()
+    assert "customerEmail" in signed_in("auditor").get("/pipeline/events/?type=order.confirmed").content.decode()
+    assert client.get("/pipeline/events/?type=nonsense&before=nonsense").status_code == 200
+
+
 class TestAxis:
     """Moments as places."""
 

@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 
-from console.pages import framed
+from console.pages import framed, while_database_answers
 
 _view = LoginView.as_view(
     template_name="console/login.html",
@@ -18,5 +18,9 @@ _view = LoginView.as_view(
 
 def login(request: HttpRequest) -> HttpResponse:
     """Ask who it is."""
-    response: Any = _view(request)
-    return framed(response)
+
+    def answer() -> HttpResponse:
+        response: Any = _view(request)
+        return framed(response)
+
+    return while_database_answers(request, answer)

@@ -134,6 +134,15 @@ def test_flower_has_its_log_in_and_sees_the_broker(stack: Stack, settings: dict[
         wait_until(lambda: "inventory.reserve_stock" in person.get("/broker").text, 60, "the broker's page", every=2)
 
 
+def test_metrics_are_for_who_is_inside_and_has_the_token(stack: Stack) -> None:
+    ask = """
+from urllib.request import Request, urlopen
+token = open("/run/secrets/metrics_token").read().strip()
+print(urlopen(Request("http://web:8000/metrics", headers={"Authorization": f"Bearer {token}"})).read().decode())
+"""
+    assert '\neventbus_processes{kind="relay"} 1.0\n' in stack.inside("web", "python", "-c", ask)
+
+
 def test_the_gateway_speaks_for_the_web(stack: Stack, channel: Channel) -> None:
     plain = httpx.get("http://127.0.0.1:8080/admin/?a=1", headers={"Host": HOST})
     assert (plain.status_code, plain.headers["Location"]) == (308, f"https://{HOST}/admin/?a=1")

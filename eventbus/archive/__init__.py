@@ -2,7 +2,7 @@
 
 from eventbus.archive.history import archive_begins
 from eventbus.archive.progress import under_way
-from eventbus.archive.reader import as_of, events_between, events_of, last_events_of
+from eventbus.archive.reader import as_of, events_between, events_of, events_of_correlation, last_events_of
 from eventbus.archive.retention import before_pruning
 from eventbus.archive.subqueries import (
     archived,
@@ -26,6 +26,7 @@ __all__ = [
     "done_by",
     "events_between",
     "events_of",
+    "events_of_correlation",
     "first_id_at",
     "ids_of_months",
     "last_events_of",

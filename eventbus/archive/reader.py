@@ -1,7 +1,7 @@
 """Reads of the archive as plain data, for APIs and pages: envelopes as they went on the wire. Amounts are Decimals."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
@@ -15,6 +15,8 @@ from eventbus.contracts.codec import encode_envelope, from_row
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 
+FIRST_ID = UUID(int=0)
+
 _OF_AGGREGATE = f"""
 SELECT {WIRE_COLUMNS}
 FROM event e WHERE aggregate_id = %s ORDER BY sequence
@@ -26,6 +28,13 @@ FROM event e WHERE aggregate_id = %s AND type = ANY(%s) AND sequence < %s ORDER 
 _BETWEEN = f"""
 SELECT {WIRE_COLUMNS}
 FROM event e WHERE type = ANY(%s) AND id >= %s AND id < %s ORDER BY id LIMIT %s
+"""
+
+# The condition is asked of the streams it is about alone: what names another kind of thing may be no id of theirs.
+_OF_CORRELATION = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE correlation_id = %s AND id > %s AND CASE WHEN aggregate_type = %s THEN {{own}} ELSE false END
+ORDER BY id LIMIT %s
 """
 
 
@@ -65,6 +74,24 @@ def events_between(contracts: Iterable[type[Event]], first: UUID, end: UUID, *, 
         cursor.execute(_BETWEEN, [sorted(read_as), first, end, limit])
         events = [from_row(WireFields(*row)) for row in cursor.fetchall()]
     return [cast(event, read_as[event.type]) for event in events]
+
+
+def events_of_correlation(
+    correlation_id: str,
+    contract: type[Event],
+    *,
+    own: str,
+    params: Sequence[Any] = (),
+    after: UUID = FIRST_ID,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """What one action of a user caused in the streams that this contract belongs to, in the order of ids: at most
+    `limit` events behind the one with the id `after`.
+
+    `own`: SQL, a condition on `e.aggregate_id`; only the events that fulfil it are read.
+    """
+    statement = _OF_CORRELATION.format(own=own)
+    return _envelopes(statement, [correlation_id, after, contract.aggregate_type, *params, limit])
 
 
 def _envelopes(sql: str, params: list[Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from eventbus.contracts.event import Event
 from eventbus.contracts.registry import CONTRACTS
 from eventbus.contracts.versions import major
 from eventbus.declaration import CONSUMERS, Consumer
+from eventbus.schemas.folder import example_of
 from eventbus.schemas.writing import schema_of
 
 BINDING = "0.3.0"
@@ -79,6 +80,8 @@ def _message(contract: type[Event]) -> dict[str, Any]:
         "bindings": {"amqp": {"contentEncoding": "utf-8", "messageType": contract.type, "bindingVersion": BINDING}},
         "x-schema": f"{bus_settings.SCHEMA_URL}/{contract.type}/{contract.version}",
     }
+    if (example := example_of(contract.type, contract.version)) is not None:
+        message["examples"] = [{"payload": example}]
     newest = majors(contract.type)[-1]
     if newest != major(contract.version):
         message["x-superseded-by"] = _name(CONTRACTS[contract.type, newest])

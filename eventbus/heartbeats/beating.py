@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from eventbus.conf import bus_settings
 from eventbus.db.sessions import hurry_sessions, within
 from eventbus.db.sql import fetch
+from eventbus.metrics import totals
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +107,7 @@ class Beating:
     def _write(self) -> None:
         age = monotonic() - self._began
         fetch(BEAT, [self.kind, socket.gethostname(), os.getpid(), bus_settings.CODE_VERSION, age])
+        totals.flush()
         if not self._has_begun:
             fetch(FORGET)
 

@@ -112,11 +112,13 @@ class Sample(models.Model):
 
 
 class Sampling(models.Model):
-    """One row: when the last sample was taken, and how far the inbox's partitions had grown by then."""
+    """One row: when the last sample was taken, what was committed by then, and how far the inbox had grown at this and
+    some samples before. See `eventbus.monitoring.samples`."""
 
     id = models.SmallIntegerField(primary_key=True)
     taken_at = models.DateTimeField()
-    pages = models.JSONField()
+    snapshot = models.TextField(blank=True, db_default="", default="")
+    marks = models.JSONField(db_default=[], default=list)
 
     class Meta:
         db_table = "bus_sampling"

@@ -1,6 +1,8 @@
-"""The pipeline for pages: how it is doing now, and what people do with what waits or was given up."""
+"""The pipeline for pages and scrapers: how it is doing now, and what people do with what waits or was given up."""
 
 from eventbus.dead_letters.dry_run import DryRunRefused
+from eventbus.monitoring.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
+from eventbus.monitoring.metrics import exposition as metrics
 from eventbus.pipeline.actions import hurry_retry, replay_letter
 from eventbus.pipeline.alarms import LOOK_BACK, AlarmNow, alarms_now
 from eventbus.pipeline.attention import FIRING_ALARMS, OPEN_DEAD_LETTERS
@@ -22,6 +24,7 @@ from eventbus.pipeline.now import WINDOWS, ConsumerNow, PipelineNow, pipeline_no
 __all__ = [
     "FIRING_ALARMS",
     "LOOK_BACK",
+    "METRICS_CONTENT_TYPE",
     "OPEN_DEAD_LETTERS",
     "STATES",
     "WINDOWS",
@@ -39,6 +42,7 @@ __all__ = [
     "hurry_retry",
     "letter_group",
     "letter_groups",
+    "metrics",
     "pipeline_now",
     "reopen_group",
     "replay_group",

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from eventbus.backoff import backoff
 from eventbus.broker.connection import connect, declaring_url
-from eventbus.broker.publisher import SEND_ERRORS, ConfirmingPublisher
+from eventbus.broker.publisher import SEND_ERRORS
 from eventbus.failpoints import failpoint
 from eventbus.heartbeats import beating
 from eventbus.recording.publish import WAKE_CHANNEL
@@ -32,6 +32,7 @@ from eventbus.relay.full_queues import (
     to_queue,
 )
 from eventbus.relay.older_readers import OlderVersions
+from eventbus.relay.publishing import CountingPublisher
 from eventbus.retries.sending import SECONDS_TO_NEXT, RetrySender
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ class Relay:
 
     def __init__(self, broker_url: str, *, batch: int = BATCH) -> None:
         self.batch = batch
-        self.publisher = ConfirmingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
+        self.publisher = CountingPublisher(broker_url, confirm_timeout=CONFIRM_TIMEOUT)
         self.retries = RetrySender(self.publisher)
         self.stopping = threading.Event()
         self.blocked = BlockedKeys()
@@ -100,8 +101,7 @@ class Relay:
         connection.close()
 
     def publish_batch(self) -> int:
-        """Publish one batch, and the retries that are due, and forget what was confirmed. Dying inside repeats, never
-        skips.
+        """Publish one batch and the retries that are due; forget what was confirmed. Dying inside repeats, never skips.
 
         Returns with how many events it came further: published, or put aside because a queue of theirs is full.
         """

@@ -34,6 +34,17 @@ def load(event_type: str, version: str) -> dict[str, Any]:
     return schema
 
 
+def example_file_of(event_type: str, version: str) -> Path:
+    """Where an example of this version belongs, a whole message: beside its schema."""
+    return file_of(event_type, version).with_suffix(".example.json")
+
+
+def example_of(event_type: str, version: str) -> Any:
+    """An example of this version, as it stands in its file; None where there is none."""
+    file = example_file_of(event_type, version)
+    return json.loads(file.read_bytes()) if file.exists() else None
+
+
 def published_schema(event_type: str, version: str) -> bytes | None:
     """A published schema as it stands in its file; None where there is none. A process reads the folder once."""
     return _contents(bus_settings.SCHEMA_DIR).get((event_type, version))

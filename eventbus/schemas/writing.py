@@ -17,7 +17,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 
 
-class _Schema(GenerateJsonSchema):
+class PlainJsonSchema(GenerateJsonSchema):
     """As pydantic writes it, but without a title for each field, and a Decimal is a number."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -35,8 +35,8 @@ def _plain(bound: Any) -> int | float:
 
 def schema_of(contract: type[Event]) -> dict[str, Any]:
     """The schema of a message body that carries an event of this contract, in this or a newer minor version."""
-    envelope = Envelope.model_json_schema(schema_generator=_Schema)
-    data = contract.model_json_schema(schema_generator=_Schema)
+    envelope = Envelope.model_json_schema(schema_generator=PlainJsonSchema)
+    data = contract.model_json_schema(schema_generator=PlainJsonSchema)
     own = envelope["properties"] | {
         "version": {"type": "string", "pattern": rf"^{major(contract.version)}\.[0-9]{{1,6}}$"},
         "eventType": {"type": "string", "const": contract.type},

@@ -97,7 +97,7 @@ def publish_at(event_id: UUID) -> UUID:
 def handled(ids: Sequence[UUID], by: Consumer = track) -> None:
     """The consumer's inbox has these events as done."""
     with connection.cursor() as cursor:
-        cursor.execute(inbox.CLAIM, [by.name, list(ids), [1] * len(ids), *[[None] * len(ids)] * 3])
+        cursor.execute(inbox.CLAIM, [by.name, list(ids), [1] * len(ids), [None] * len(ids)])
 
 
 def dead_message(

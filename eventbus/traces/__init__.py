@@ -1,7 +1,14 @@
 """What became of events: the story of a thing, from the first event to the last outcome. For pages and commands."""
 
 from eventbus.traces.outcomes import TracedDelivery, TraceState
-from eventbus.traces.reading import EventKey, event_key, story_of_correlation, story_of_things
+from eventbus.traces.reading import (
+    EventKey,
+    event_key,
+    event_types,
+    latest_events,
+    story_of_correlation,
+    story_of_things,
+)
 from eventbus.traces.story import Story, TracedEvent
 
 __all__ = [
@@ -11,6 +18,8 @@ __all__ = [
     "TracedDelivery",
     "TracedEvent",
     "event_key",
+    "event_types",
+    "latest_events",
     "story_of_correlation",
     "story_of_things",
 ]

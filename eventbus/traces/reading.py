@@ -2,10 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
+from eventbus.contracts.registry import CONTRACTS
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+from eventbus.db.clock import database_time
 from eventbus.db.sql import fetch
+from eventbus.ids import FROM_THE_START, first_id_at
 from eventbus.traces.outcomes import deliveries
 from eventbus.traces.story import Story, tell
 
@@ -27,6 +31,12 @@ SELECT {WIRE_COLUMNS} FROM event e WHERE e.id = ANY(ARRAY(SELECT id FROM story))
 _OF_CORRELATION = f"""
 SELECT {WIRE_COLUMNS} FROM event e WHERE e.correlation_id = %(correlation)s ORDER BY e.id LIMIT %(limit)s
 """
+# Of one type there may be few: then no further back than a day, for there is no index on types.
+_LATEST = f"""
+SELECT {WIRE_COLUMNS} FROM event e
+WHERE e.id < %(before)s AND e.id >= %(since)s AND (%(type)s = '' OR e.type = %(type)s)
+ORDER BY e.id DESC LIMIT %(limit)s
+"""
 _KEY = "SELECT type, aggregate_type, aggregate_id, correlation_id FROM event WHERE id = %s"
 
 
@@ -44,6 +54,22 @@ def event_key(event_id: UUID) -> EventKey | None:
     """What is known of an event by its id; None where the archive has none of it."""
     found = fetch(_KEY, [event_id])
     return EventKey(*found[0]) if found else None
+
+
+def latest_events(*, event_type: str = "", before: UUID | None = None, limit: int) -> list[WireFields]:
+    """The newest events, newest first; of one type, those of the last day. `before`: older than this one."""
+    params = {
+        "before": before or UUID(int=2**128 - 1),
+        "type": event_type,
+        "since": first_id_at(database_time() - timedelta(days=1)) if event_type else FROM_THE_START,
+        "limit": limit,
+    }
+    return [WireFields(*row) for row in fetch(_LATEST, params)]
+
+
+def event_types() -> list[str]:
+    """Every type of event that the code declares."""
+    return sorted({event_type for event_type, _ in CONTRACTS})
 
 
 def story_of_things(ids: Collection[object]) -> Story:

@@ -6,6 +6,7 @@ goes through as one run (group commit); with nothing waiting an event goes alone
 """
 
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -18,11 +19,12 @@ from eventbus.broker.connection import RECONNECT_EVERY, bound
 from eventbus.conf import bus_settings
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats import beating
+from eventbus.metrics.catalogue import POSTPONED, RUN
 from eventbus.worker import announcements, goodbye
 from eventbus.worker.circuit_breaker import CircuitBreaker
 from eventbus.worker.frozen_children import FrozenChildren
 from eventbus.worker.lanes import Comings, Lane, Run, failed_before, slots
-from eventbus.worker.processing import Failed, Settled, Unsettled
+from eventbus.worker.processing import Failed, Postponed, Settled, Unsettled
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,8 @@ class BusRequest(StockRequest):
             self._message.failure = error
         if isinstance(error, Settled):
             self.acknowledge()
+        if isinstance(error, Postponed):
+            POSTPONED.add(1, self.name)
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
@@ -160,7 +164,10 @@ class BusConsumer(StockConsumer):
             self._pause(lane)
 
     def _start(self, lane: Lane, messages: list[Any], *, put_back: bool = False) -> None:
+        began = monotonic()
+
         def done() -> None:
+            RUN.observe(monotonic() - began, lane.consumer.name)
             lane.running -= 1
             self._dispatch(lane)
 

@@ -25,21 +25,26 @@ from eventbus.worker.telling import told
 
 # Sorted, so that two batches with the same events cannot deadlock. A dead letter's row may be claimed again: its replay
 # is what it waits for. So may that of an event that waits behind one.
-CLAIM = """
-INSERT INTO processed_event AS done (event_id, consumer, attempts, payload_hash, first_failed_at, last_error)
-SELECT event_id, %s, attempts, hash, failed_at, error
-FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::timestamptz[], %s::text[])
-    AS t(event_id, attempts, hash, failed_at, error)
+_CLAIM = """
+INSERT INTO processed_event AS done (event_id, consumer, attempts, payload_hash{columns})
+SELECT event_id, %s, attempts, hash{columns}
+FROM unnest(%s::uuid[], %s::int[], %s::bigint[]{types}) AS t(event_id, attempts, hash{columns})
 ORDER BY event_id
 ON CONFLICT (event_id, consumer) DO UPDATE
-    SET outcome = 'done', attempts = EXCLUDED.attempts, payload_hash = EXCLUDED.payload_hash, processed_at = now(),
-        first_failed_at = EXCLUDED.first_failed_at, last_error = EXCLUDED.last_error
+    SET outcome = 'done', attempts = EXCLUDED.attempts, payload_hash = EXCLUDED.payload_hash, processed_at = now(){sets}
     WHERE done.outcome IN ('dead', 'waiting')
 RETURNING event_id
 """
+CLAIM = _CLAIM.format(columns="", types="", sets="")
+# What failed before says when first, and how. Two columns more to send for each event would be felt; few have them.
+CLAIM_AFTER_FAILURES = _CLAIM.format(
+    columns=", first_failed_at, last_error",
+    types=", %s::timestamptz[], %s::text[]",
+    sets=", first_failed_at = EXCLUDED.first_failed_at, last_error = EXCLUDED.last_error",
+)
 # A projection waits out its pause in the same round trip. All rows are read, and so the wait is over, before the first
 # one is inserted. What a rebuild has marked as done meanwhile is a conflict, whatever this statement's snapshot says.
-CLAIM_OF_PROJECTION = CLAIM.replace("ORDER BY", f", (SELECT {pause.SHARE}) AS pause ORDER BY")
+WHILE_PAUSED = f", (SELECT {pause.SHARE}) AS pause ORDER BY"
 IS_DONE = "SELECT EXISTS (SELECT FROM processed_event WHERE event_id = %s AND consumer = %s AND outcome = 'done')"
 # What a rebuild has marked as done has no hash.
 OF_ANOTHER_PAYLOAD = """
@@ -116,14 +121,16 @@ def _claim(consumer: Consumer, arrivals: Sequence[Arrival]) -> list[Event]:
     by_id = {arrival.event.envelope.event_id: arrival for arrival in arrivals}
     if not by_id:
         return []
-    statement = CLAIM_OF_PROJECTION if consumer.tables else CLAIM
-    paused = [consumer.name] if consumer.tables else []
+    rows = [(each.attempt, payload_hash(each.event), each.first_failed_at, each.last_error) for each in by_id.values()]
+    attempts, hashes, *failures = (list(column) for column in zip(*rows, strict=True))
+    has_failed = any(arrival.attempt > 1 for arrival in by_id.values())
+    statement = CLAIM_AFTER_FAILURES if has_failed else CLAIM
+    params = [consumer.name, list(by_id), attempts, hashes, *(failures if has_failed else ())]
+    if consumer.tables:
+        statement = statement.replace("ORDER BY", WHILE_PAUSED)
+        params.append(consumer.name)
     with connection.cursor() as cursor:
-        rows = [
-            (each.attempt, payload_hash(each.event), each.first_failed_at, each.last_error) for each in by_id.values()
-        ]
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        cursor.execute(statement, [consumer.name, list(by_id), *columns, *paused])
+        cursor.execute(statement, params)
         new = {event_id for (event_id,) in cursor.fetchall()}
     return [arrival.event for event_id, arrival in by_id.items() if event_id in new]
 

@@ -11,9 +11,11 @@ from celery import Task, shared_task
 from celery.exceptions import Reject, Retry
 from celery.signals import task_failure, task_prerun
 from django.apps import apps
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from eventbus.declaration import CONSUMERS, Consumer
+from eventbus.metrics import totals
+from eventbus.metrics.catalogue import DUPLICATES
 from eventbus.worker import processing
 from eventbus.worker.delivery import Delivery
 
@@ -49,9 +51,20 @@ def make_task(consumer: Consumer) -> Any:
         except processing.Postponed as postponed:
             # Celery's own word for it: acknowledged and shown as RETRY, and nothing is published.
             raise Retry(str(postponed), exc=postponed) from postponed
+        note_duplicates(consumer, len(deliveries) - new)
         return {"events": len(deliveries), "new": new}
 
     return run
+
+
+def note_duplicates(consumer: Consumer, number: int) -> None:
+    """Count them, at once: a pool process gives no signs of life with which it could be done later."""
+    if number > 0:
+        DUPLICATES.add(number, consumer.name)
+        try:
+            totals.flush()
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("totals.kept", error=f"{type(error).__name__}: {error}")
 
 
 apps.check_models_ready()

@@ -43,6 +43,7 @@ class TestOneOrder:
         assert [(event["eventType"], event["sequence"]) for event in answer["results"]] == [
             ("order.created", 1),
             ("order.confirmed", 2),
+            ("order.status_changed", 3),
         ]
         created = answer["results"][0]
         assert set(created) == {

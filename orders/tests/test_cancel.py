@@ -179,7 +179,8 @@ class TestShipping:
         told = (
             ArchivedEvent.objects.filter(aggregate_id=str(order.pk)).order_by("sequence").values_list("type", flat=True)
         )
-        assert list(told) == ["order.created", "order.confirmed", "order.shipped"]
+        changed = "order.status_changed"
+        assert list(told) == ["order.created", "order.confirmed", changed, "order.shipped", changed]
         assert invariants.illegal_histories() == invariants.orders_without_event() == []
 
     def test_a_dispatch_of_a_rejected_order_cannot_heal(self) -> None:

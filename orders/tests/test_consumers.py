@@ -134,7 +134,7 @@ class TestInvariants:
         services.confirm_order(order_id=order.pk)
         with transaction.atomic():
             publish(OrderRejected(**published(OrderConfirmed)[0].model_dump(), reason="late"))
-        assert invariants.illegal_histories() == [f"order {order.pk}: event 3 moves it from CONFIRMED to REJECTED"]
+        assert invariants.illegal_histories() == [f"order {order.pk}: event 4 moves it from CONFIRMED to REJECTED"]
         assert len(invariants.orders_without_event()) == 1
 
     def test_a_history_that_begins_twice_or_late_is_found(self) -> None:
@@ -176,7 +176,7 @@ class TestInvariants:
         Order.objects.filter(pk=unknown.pk).delete()
         with transaction.atomic():
             publish(OrderConfirmed(**told(wrong)), OrderRejected(**told(wrong), reason="late"))
-        assert invariants.illegal_histories() == [f"order {wrong.pk}: event 4 moves it from CONFIRMED to REJECTED"]
+        assert invariants.illegal_histories() == [f"order {wrong.pk}: event 5 moves it from CONFIRMED to REJECTED"]
         assert sorted(invariants.orders_without_event()) == sorted(
             [
                 f"order {gone.pk} is CREATED; its events say CONFIRMED and create it 0 times",

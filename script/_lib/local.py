@@ -74,6 +74,7 @@ def passwords() -> dict[str, str]:
         "broker_admin",
         "secret_key",
         "flower",
+        "metrics",
         "admin",
     )
     made = {name: kept.get(name) or secrets.token_urlsafe(32) for name in wanted}
@@ -120,6 +121,7 @@ def write_env() -> None:
     values |= {
         "SECRET_KEY": password["secret_key"],
         "FLOWER_BASIC_AUTH": f"flower:{password['flower']}",
+        "METRICS_TOKEN": password["metrics"],
         "PORT": str(8000 + OFFSET),
         "FLOWER_PORT": str(5555 + OFFSET),
     }

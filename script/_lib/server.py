@@ -80,6 +80,8 @@ def access(env: dict[str, str], token: str) -> dict[str, str]:
         "flower": f"http://127.0.0.1:{env['FLOWER_PORT']}",
         "flower_user": flower_user,
         "flower_password": flower_password,
+        "metrics": f"{web}/metrics",
+        "metrics_token": env.get("METRICS_TOKEN", ""),
         "broker_url": env["BROKER_URL"],
         "declaring_broker_url": env.get("DECLARING_BROKER_URL", ""),
         "management_url": env.get("MANAGEMENT_URL", ""),

@@ -48,6 +48,16 @@ class Visitor:
 
     def opens(self, *, size: tuple[int, int] = WIDE, theme: str = "light", script: bool = True) -> Page:
         """A browser that is logged in."""
+        page = self.looks(size=size, theme=theme, script=script)
+        page.goto("/login/")
+        page.fill("[name=username]", "ada")
+        page.fill("[name=password]", "long enough")
+        page.click("button.primary")
+        page.wait_for_selector("nav.side")
+        return page
+
+    def looks(self, *, size: tuple[int, int] = WIDE, theme: str = "light", script: bool = True) -> Page:
+        """A browser."""
         context = self.browser.new_context(
             viewport={"width": size[0], "height": size[1]}, base_url=self.site, java_script_enabled=script
         )
@@ -58,11 +68,6 @@ class Visitor:
         page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
         page.on("console", lambda said: self._note(page, said))
         page.on("request", lambda asked: self._note_request(page, asked.url))
-        page.goto("/login/")
-        page.fill("[name=username]", "ada")
-        page.fill("[name=password]", "long enough")
-        page.click("button.primary")
-        page.wait_for_selector("nav.side")
         return page
 
     def _note(self, page: Page, said: Any) -> None:

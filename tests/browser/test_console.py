@@ -49,7 +49,7 @@ def pages_of(order_id: UUID) -> list[str]:
     return [
         "/", "/orders/", f"/orders/{order_id}/", f"/trace/{order_id}/", "/dispatch/", "/pipeline/",
         "/pipeline/consumers/inventory.reserve_stock/", "/pipeline/alarms/", "/pipeline/dead-letters/",
-        "/stock/", "/activity/", "/search?q=c-1", "/nothing/",
+        "/pipeline/events/", "/stock/", "/activity/", "/search?q=c-1", "/nothing/",
     ]  # fmt: skip
 
 

@@ -3,11 +3,13 @@
     python -m tests.support.event_fixtures
 
 writes a file for each contract that has none, from the archive of the database in the environment. A file that is there
-is never written again: it stands for the archives of those who run this.
+is never written again: it stands for the archives of those who run this. One of its events becomes the example that is
+shown beside the published schema.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -59,6 +61,7 @@ def write(event_type: str, version: str, *, count: int) -> bool:
 
     from eventbus.contracts.codec import encode_envelope
     from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
+    from eventbus.schemas.folder import example_file_of
 
     oldest = f"SELECT {WIRE_COLUMNS} FROM event e WHERE type = %s AND version = %s ORDER BY id LIMIT %s"
     with connection.cursor() as cursor:
@@ -68,6 +71,10 @@ def write(event_type: str, version: str, *, count: int) -> bool:
         return False
     file = file_of(event_type, version)
     file.write_bytes(b"".join(lines))
+    example = json.dumps(json.loads(max(lines, key=len)), indent=2, ensure_ascii=False)
+    beside = example_file_of(event_type, version)
+    beside.parent.mkdir(exist_ok=True)
+    beside.write_text(f"{example}\n")
     with SUMS.open("a") as listed:
         listed.write(f"{digest_of(file)}  {file.name}\n")
     return True

@@ -1,5 +1,6 @@
 """The module that Django looks for in a backend."""
 
+from select import POLLIN, poll
 from types import ModuleType
 from typing import Any
 
@@ -35,3 +36,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection: WatchedConnection = super().get_new_connection(conn_params)
         connection.answer_within = self.settings_dict.get("ANSWER_WITHIN")
         return connection
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """Asked by Django before each request, and by workers before each run: also where the server has hung up
+        meanwhile, as one does that restarts. That costs a look at the socket and no round trip."""
+        if self.connection is not None and not self.in_atomic_block and has_hung_up(self.connection):
+            self.close()
+        super().close_if_unusable_or_obsolete()
+
+
+def has_hung_up(connection: psycopg.Connection) -> bool:
+    """Whether the server has ended this idle session. What it has sent besides, such as notifications, is kept."""
+    arrived = poll()
+    try:
+        arrived.register(connection.fileno(), POLLIN)
+        # A goodbye may come in front of the end.
+        while arrived.poll(0):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return False

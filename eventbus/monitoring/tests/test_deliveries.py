@@ -49,7 +49,7 @@ def test_what_is_done_or_dead_is_not_missing() -> None:
     done, dead = sent("p1"), sent("p2")
     drain_outbox()
     with connection.cursor() as cursor:
-        cursor.execute(inbox.CLAIM, [track.name, [done.id], [1], [None], [None], [None]])
+        cursor.execute(inbox.CLAIM, [track.name, [done.id], [1], [None]])
     inbox.mark_dead(track, dead.id, 4)
     assert deliveries.missing(limit=10) == []
     assert deliveries.balance() == {track.name: {"done": 1, "dead": 1}}

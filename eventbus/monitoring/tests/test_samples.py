@@ -1,32 +1,48 @@
 """Samples: what each consumer did in ten seconds, counted where the inbox has grown."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
+from django.db import connection
 
 from eventbus.broker.connection import BROKER_ERRORS
 from eventbus.db.sql import fetch
+from eventbus.ids import new_id
+from eventbus.metrics import totals
+from eventbus.metrics.catalogue import AGE, DEAD, PROCESSED, RECORDED
+from eventbus.metrics.declaration import INFINITE, SUM
 from eventbus.monitoring import samples
 from eventbus.monitoring.models import Sample, Sampling
 from eventbus.monitoring.samples import COARSE, EVERY, OUTBOX, take_if_due
 from eventbus.monitoring.status import BusStatus, QueueStatus
 from eventbus.tests.builders import declare, handled, happened
 from eventbus.tests.samples import track
+from eventbus.worker import inbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker tells of one queue, and it is always time."""
+def due_at_once(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    """The broker tells of one queue, no sample was taken yet, and it is always time."""
+    Sampling.objects.all().delete()
     queues = [QueueStatus(track.name, ready=3, consumers=2, dead=0)]
     monkeypatch.setattr(samples, "bus_status_or_error", lambda: (BusStatus(0, 0.0, 1, queues), ""))
-    monkeypatch.setattr(samples, "IN_FLIGHT", 0)
     monkeypatch.setattr(samples, "DUE_AFTER", 0)
 
 
 def of(consumer: str) -> Sample:
     return Sample.objects.filter(consumer=consumer).latest("at")
+
+
+@contextmanager
+def another_session() -> Iterator[psycopg.Connection]:
+    """A connection with a transaction of its own."""
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.ClientCursor}) as other:
+        yield other
 
 
 def begin() -> None:
@@ -52,6 +68,47 @@ def test_nothing_is_counted_twice() -> None:
     assert take_if_due()
     assert take_if_due()
     assert [each.done for each in Sample.objects.filter(consumer=track.name).order_by("at")] == [0, 5, 0]
+
+
+def test_what_took_long_counts_when_it_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "SLACK_PAGES", 0)
+    ids = happened(2_001)
+    begin()
+    with another_session() as other:
+        other.execute(inbox.CLAIM, [track.name, ids[:1], [1], [None]])
+        handled(ids[1:])
+        assert take_if_due()
+        other.commit()
+    assert take_if_due()
+    assert take_if_due()
+    assert [each.done for each in Sample.objects.filter(consumer=track.name).order_by("at")] == [0, 2_000, 1, 0]
+    assert totals.read()[PROCESSED.key([track.name])] == 2_001
+
+
+def test_an_event_that_is_committed_late_counts_when_it_is() -> None:
+    begin()
+    with another_session() as other:
+        columns = "id, type, version, aggregate_type, aggregate_id, sequence, occurred_at, correlation_id, data"
+        values = "%s, 'parcel.sent', '1.0', 'parcel', 'p', 1, now(), 'c', '{}'"
+        other.execute(f"INSERT INTO event ({columns}) VALUES ({values})", [new_id()])
+        assert take_if_due()
+        other.commit()
+    assert take_if_due()
+    assert take_if_due()
+    assert [each.done for each in Sample.objects.filter(consumer=OUTBOX).order_by("at")] == [0, 0, 1, 0]
+
+
+def test_totals_have_every_event_by_its_age() -> None:
+    begin()
+    handled(happened(4))
+    take_if_due()
+    handled(happened(1))
+    take_if_due()
+    found = totals.read()
+    assert found[RECORDED.key(["parcel.sent"])] == 5
+    assert found[AGE.key([track.name], INFINITE)] == found[AGE.key([track.name], "1800.0")] == 5
+    assert 0 <= found[AGE.key([track.name], SUM)] < 60
+    assert found[DEAD.key([track.name])] == 0
 
 
 def test_it_is_one_watchers_turn(monkeypatch: pytest.MonkeyPatch) -> None:

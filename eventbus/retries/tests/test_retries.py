@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from eventbus.broker.publisher import ConfirmingPublisher, Outgoing, Unconfirmed
 from eventbus.db.sql import fetch
+from eventbus.relay.publishing import CountingPublisher
 from eventbus.relay.relay import Relay
 from eventbus.retries.models import WaitingRetry
 from eventbus.retries.sending import RetrySender, Sent
@@ -190,7 +191,7 @@ class IdleRelay(Relay):
 
     def __init__(self) -> None:
         super().__init__("amqp://")
-        self.publisher = cast(ConfirmingPublisher, StandInBroker())
+        self.publisher = cast(CountingPublisher, StandInBroker())
         self.retries.publisher = self.publisher
         self._declared = True
         self.stop()
