@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,12 +16,14 @@ from rest_framework.views import APIView
 from api import idempotency
 from api.body import read_body
 from api.fields import Line, PastMoment
+from api.operations import Operation, Refusal, operation
 from api.pagination import page
 from api.problems import Problem, invalid, wrong
 from api.query import Query, read_query, refuse_query
 from eventbus import decode_json, encode_json
-from webhooks import queries, secrets, services
+from webhooks import answers, queries, secrets, services
 from webhooks.addresses import ForbiddenAddress
+from webhooks.catalogue import PLACED
 from webhooks.models import Delivery, DeliveryState, State, Webhook
 
 
@@ -41,6 +43,14 @@ Url = Annotated[StrictStr, Field(max_length=2_000)]
 Description = Annotated[Line, Field(max_length=200)]
 
 
+#: Nothing is sent to one that is paused or disabled.
+NOT_ACTIVE = Refusal(409, "webhook-not-active", "It is paused or disabled. Resume it first.")
+
+
+def _by_example(*examples: JsonValue) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
@@ -48,43 +58,57 @@ class _Body(BaseModel):
 class NewWebhook(_Body):
     """What a webhook is to be."""
 
+    model_config = _by_example(
+        {
+            "url": "https://partner.example/hook",
+            "eventTypes": [PLACED.type],
+            "filters": {"currency": ["EUR", "USD"]},
+        }
+    )
+
     url: Url
     event_types: EventTypes
     filters: Filters = {}
     description: Description | None = None
 
 
-class Change(_Body):
+class WebhookChange(_Body):
     """What is to be different about it."""
+
+    model_config = _by_example({"active": False}, {"eventTypes": [PLACED.type], "filters": {}})
 
     url: Url | None = None
     event_types: EventTypes | None = None
     filters: Filters | None = None
     description: Description | None = None
-    active: bool | None = None
+    active: Annotated[bool | None, Field(description="`false` pauses it, `true` resumes it.")] = None
 
 
-class Nothing(_Body):
+class EmptyBody(_Body):
     """A body that says nothing."""
 
+    model_config = _by_example({})
 
-class Since(_Body):
+
+class Recovery(_Body):
     """From when on what was missed is wanted."""
 
     # A moment is text in JSON.
-    model_config = ConfigDict(strict=False)
+    model_config = ConfigDict(strict=False, json_schema_extra={"examples": [{"since": "2026-11-01T00:00:00Z"}]})
 
     since: PastMoment
 
 
-class PageQuery(Query):
+class WebhooksQuery(Query):
     """Which part of a list."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     before: UUID | None = None
 
 
-class DeliveriesQuery(PageQuery):
+class DeliveriesQuery(WebhooksQuery):
+    """Which deliveries, and which part of them."""
+
     state: DeliveryState | None = None
 
 
@@ -107,14 +131,30 @@ class OwnersView(APIView):
 
 
 class WebhooksView(OwnersView):
+    @operation(Operation(id="listWebhooks", tag="Webhooks", query=WebhooksQuery, answers=answers.WebhookList))
     def get(self, request: Request) -> Response:
-        """One's own, newest first."""
-        wanted = read_query(PageQuery, request)
+        """List your webhooks, newest first."""
+        wanted = read_query(WebhooksQuery, request)
         found, before = queries.page_of(queries.webhooks_of(request.user), limit=wanted.limit, before=wanted.before)
         return page(request, [queries.as_data(each) for each in found], next=after(before))
 
+    @operation(
+        Operation(
+            id="createWebhook",
+            tag="Webhooks",
+            status=HTTPStatus.CREATED,
+            body=NewWebhook,
+            answers=answers.WebhookWithSecret,
+            keyed=True,
+            sends={"Location": "The webhook's address."},
+            refuses=(Refusal(409, "too-many-webhooks", "You have as many webhooks as one may have."),),
+        )
+    )
     def post(self, request: Request) -> HttpResponse:
-        """Make one. Its secret is in this answer, and in no other."""
+        """Make a webhook.
+
+        Its secret is in this answer and in no other, but for repeats with the same key.
+        """
         refuse_query(request)
         asked = read_body(NewWebhook, request)
         wish = wished(**asked.model_dump())
@@ -131,15 +171,22 @@ class WebhooksView(OwnersView):
 
 
 class WebhookView(OwnersView):
+    @operation(Operation(id="readWebhook", tag="Webhooks", answers=answers.WebhookAnswer))
     def get(self, request: Request, webhook_id: UUID) -> Response:
-        """One of one's own."""
+        """Read a webhook."""
         refuse_query(request)
         return Response(queries.as_data(self.webhook(webhook_id)))
 
+    @operation(
+        Operation(id="changeWebhook", tag="Webhooks", body=WebhookChange, answers=answers.WebhookAnswer, keyed=True)
+    )
     def patch(self, request: Request, webhook_id: UUID) -> HttpResponse:
-        """Change it, pause it, resume it."""
+        """Change a webhook, pause it, or resume it.
+
+        What is not named stays as it is. What waits already goes to the new address.
+        """
         refuse_query(request)
-        change = read_body(Change, request)
+        change = read_body(WebhookChange, request)
         before = self.webhook(webhook_id)
         told = change.model_dump(exclude_none=True, exclude={"active"})
         names = ("url", "event_types", "filters", "description")
@@ -153,8 +200,9 @@ class WebhookView(OwnersView):
 
         return idempotency.answer_once(request, change.model_dump(exclude_none=True), act)
 
+    @operation(Operation(id="deleteWebhook", tag="Webhooks", answers=answers.WebhookAnswer))
     def delete(self, request: Request, webhook_id: UUID) -> Response:
-        """Be told no more. The answer is what it was."""
+        """Delete a webhook: be told no more. The answer is what it was."""
         refuse_query(request)
         webhook = self.webhook(webhook_id)
         services.delete_webhook(webhook_id)
@@ -162,10 +210,23 @@ class WebhookView(OwnersView):
 
 
 class RotationView(OwnersView):
+    @operation(
+        Operation(
+            id="rotateWebhookSecret",
+            tag="Webhooks",
+            body=EmptyBody,
+            body_optional=True,
+            answers=answers.WebhookWithSecret,
+            keyed=True,
+        )
+    )
     def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
-        """Get a new secret; the one before it signs for another day."""
+        """Rotate the secret of a webhook.
+
+        The answer has the new one; the one before it signs as well for another day.
+        """
         refuse_query(request)
-        read_body(Nothing, request, optional=True)
+        read_body(EmptyBody, request, optional=True)
         self.webhook(webhook_id)
 
         def rotate() -> dict[str, Any]:
@@ -176,10 +237,25 @@ class RotationView(OwnersView):
 
 
 class PingView(OwnersView):
+    @operation(
+        Operation(
+            id="pingWebhook",
+            tag="Webhooks",
+            status=HTTPStatus.ACCEPTED,
+            body=EmptyBody,
+            body_optional=True,
+            answers=answers.DeliveryAnswer,
+            keyed=True,
+            refuses=(NOT_ACTIVE,),
+        )
+    )
     def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
-        """Send a test. What came of it is in the delivery that the answer names."""
+        """Send a test.
+
+        What came of it is in the delivery that the answer names.
+        """
         refuse_query(request)
-        read_body(Nothing, request, optional=True)
+        read_body(EmptyBody, request, optional=True)
         self.webhook(webhook_id)
 
         def ping() -> dict[str, Any]:
@@ -190,10 +266,21 @@ class PingView(OwnersView):
 
 
 class RecoveryView(OwnersView):
+    @operation(
+        Operation(
+            id="recoverWebhook",
+            tag="Webhooks",
+            status=HTTPStatus.ACCEPTED,
+            body=Recovery,
+            answers=answers.WebhookAnswer,
+            keyed=True,
+            refuses=(NOT_ACTIVE,),
+        )
+    )
     def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
-        """Get all that was missed since a moment."""
+        """Get all that a webhook has missed since a moment, up to 30 days back."""
         refuse_query(request)
-        asked = read_body(Since, request)
+        asked = read_body(Recovery, request)
         self.webhook(webhook_id)
 
         def recover() -> dict[str, Any]:
@@ -205,8 +292,9 @@ class RecoveryView(OwnersView):
 
 
 class DeliveriesView(OwnersView):
+    @operation(Operation(id="listDeliveries", tag="Webhooks", query=DeliveriesQuery, answers=answers.DeliveryList))
     def get(self, request: Request, webhook_id: UUID) -> Response:
-        """What was to be delivered to it, newest first."""
+        """List what was to be delivered to a webhook, newest first."""
         wanted = read_query(DeliveriesQuery, request)
         found = queries.deliveries_of(self.webhook(webhook_id))
         if wanted.state is not None:
@@ -216,17 +304,30 @@ class DeliveriesView(OwnersView):
 
 
 class DeliveryView(OwnersView):
+    @operation(Operation(id="readDelivery", tag="Webhooks", answers=answers.DeliveryInFull))
     def get(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> Response:
-        """One delivery and every attempt at it."""
+        """Read a delivery, with every attempt at it."""
         refuse_query(request)
         return Response(queries.delivery_in_full(self.delivery(webhook_id, delivery_id)))
 
 
 class ResendView(OwnersView):
+    @operation(
+        Operation(
+            id="resendDelivery",
+            tag="Webhooks",
+            status=HTTPStatus.ACCEPTED,
+            body=EmptyBody,
+            body_optional=True,
+            answers=answers.DeliveryAnswer,
+            keyed=True,
+            refuses=(NOT_ACTIVE,),
+        )
+    )
     def post(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> HttpResponse:
-        """Send it again, whatever became of it."""
+        """Send a delivery again, whatever became of it."""
         refuse_query(request)
-        read_body(Nothing, request, optional=True)
+        read_body(EmptyBody, request, optional=True)
         delivery = self.delivery(webhook_id, delivery_id)
 
         def resend() -> dict[str, Any]:
