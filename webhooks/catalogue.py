@@ -4,7 +4,14 @@ from django.urls import reverse
 
 from eventbus import Event
 from inventory.events import StockCorrected, StockLow, StockReceived
-from orders.events import OrderCancelled, OrderConfirmed, OrderCreated, OrderRejected, OrderShipped
+from orders.events import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderRejected,
+    OrderShipped,
+    OrderStatusChanged,
+)
 
 #: The events, in their newest versions. Those of an order are told to the channel that placed it, those of a product to
 #: everybody: whoever has a token may read the stock.
@@ -14,6 +21,7 @@ OFFERED: tuple[type[Event], ...] = (
     OrderRejected,
     OrderCancelled,
     OrderShipped,
+    OrderStatusChanged,
     StockReceived,
     StockCorrected,
     StockLow,
