@@ -33,10 +33,12 @@ WORKERS = (
     "worker_consumers",
     "worker_chaos",
 )
+#: What `worker_webhooks` writes down, it sends.
+DELIVERER = "deliver_webhooks"
 DEAD_LETTERS = "worker_dead_letters"
 BEAT, UPKEEP = "beat", "worker_eventbus"
 #: What orders need.
-PRODUCT = (WEB, RELAY, *WORKERS, DEAD_LETTERS)
+PRODUCT = (WEB, RELAY, *WORKERS, DELIVERER, DEAD_LETTERS)
 #: What nobody may miss for a while.
 CARETAKERS = (BEAT, UPKEEP)
 #: One queue of each worker.
