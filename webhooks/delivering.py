@@ -16,6 +16,7 @@ from webhooks import claims, secrets, services
 from webhooks.calling import Caller, Outcome
 from webhooks.claims import Claim
 from webhooks.messages import signed
+from webhooks.metrics import count_attempt
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +97,7 @@ class Deliverer:
             # A fault of ours in this one: it counts as an attempt, and is seen.
             log.exception("webhook.not_sent", delivery_id=str(claim.delivery_id))
             outcome = Outcome(0, error=f"It could not be sent: {type(error).__name__}.")
+        count_attempt(outcome)
         failpoint("webhook.after_send")
         try:
             await self._ask(claims.note, claim, outcome, at=at)
