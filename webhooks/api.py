@@ -190,10 +190,12 @@ class WebhookView(OwnersView):
         before = self.webhook(webhook_id)
         told = change.model_dump(exclude_none=True, exclude={"active"})
         names = ("url", "event_types", "filters", "description")
-        wish = wished(**{name: getattr(before, name) for name in names} | told)
+        # What is only to be paused need not be allowed any more.
+        wish = wished(**{name: getattr(before, name) for name in names} | told) if told else None
 
         def act() -> dict[str, Any]:
-            services.change_webhook(webhook_id, wish)
+            if wish is not None:
+                services.change_webhook(webhook_id, wish)
             if change.active is not None:
                 (services.resume if change.active else services.pause)(webhook_id)
             return queries.as_data(self.webhook(webhook_id))
@@ -230,7 +232,8 @@ class RotationView(OwnersView):
         self.webhook(webhook_id)
 
         def rotate() -> dict[str, Any]:
-            secret = services.rotate_secret(webhook_id)
+            with still_there():
+                secret = services.rotate_secret(webhook_id)
             return queries.as_data(self.webhook(webhook_id)) | {"secret": sealed(secret)}
 
         return with_secret(idempotency.answer_once(request, {}, rotate), request)
@@ -354,10 +357,20 @@ def wished(**told: Any) -> services.Wish:
 
 
 @contextmanager
+def still_there() -> Iterator[None]:
+    """Turns into Http404 that somebody has deleted it a moment ago."""
+    try:
+        yield
+    except Webhook.DoesNotExist:
+        raise Http404 from None
+
+
+@contextmanager
 def active_only() -> Iterator[None]:
     """Turns NotActive into a Problem."""
     try:
-        yield
+        with still_there():
+            yield
     except services.NotActive as error:
         raise Problem(409, str(error), kind="webhook-not-active") from None
 

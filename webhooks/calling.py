@@ -12,7 +12,7 @@ from time import monotonic
 
 import httpx
 
-from webhooks.addresses import ForbiddenAddress, check_url, look_up
+from webhooks.addresses import ForbiddenAddress, check_url, host_of, look_up
 
 #: Seconds for all of it: looking up the name, connecting, sending, and the answer, however it drips.
 DEADLINE = 20.0
@@ -74,8 +74,8 @@ class Caller:
         except socket.gaierror:
             return Outcome(_since(began), error="Its host's name can't be looked up.")
         except (httpx.HTTPError, OSError, ValueError) as error:
-            return Outcome(_since(began), error=f"{type(error).__name__}: {error}"[:MOST_KEPT])
-        begins = answer.begins.decode("utf-8", "replace").replace("\0", "\ufffd")[:MOST_KEPT]
+            return Outcome(_since(began), error=_storable(f"{type(error).__name__}: {error}"))
+        begins = _storable(answer.begins.decode("utf-8", "replace"))
         pause = retry_after(answer.headers.get("retry-after", ""), now=datetime.now(UTC))
         refusal = "" if 200 <= answer.status < 300 else f"It answered {answer.status}."
         return Outcome(_since(began), answer.status, refusal, begins, pause)
@@ -110,7 +110,7 @@ class Caller:
                 url.copy_with(host=address),
                 content=body,
                 headers={**headers, "host": url.netloc.decode("ascii"), "accept-encoding": "identity"},
-                extensions={"sni_hostname": url.host},
+                extensions={"sni_hostname": host_of(url)},
             ) as response,
         ):
             begins = b""
@@ -131,6 +131,11 @@ def retry_after(text: str, *, now: datetime) -> float | None:
     except (ValueError, OverflowError, TypeError):
         return None
     return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def _storable(text: str) -> str:
+    """How it begins, as a database takes it: over there somebody may have written anything."""
+    return text[:MOST_KEPT].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _since(began: float) -> int:

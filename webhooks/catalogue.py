@@ -29,6 +29,8 @@ OFFERED: tuple[type[Event], ...] = (
 BY_TYPE = {contract.type: contract for contract in OFFERED}
 #: Whose event it is stands in this one, of the same thing.
 PLACED = OrderCreated
+#: What is for staff alone. Who could filter by it would find it out.
+_HIDDEN: dict[type[Event], set[str]] = {StockCorrected: {"reason"}}
 #: By what an event happened to: the name of the address, and of the id in it.
 _TOLD_AT = {"order": ("order", "order_id"), "product": ("stock-detail", "product_id")}
 
@@ -41,5 +43,9 @@ def address_of(aggregate_type: str, aggregate_id: str) -> str:
 
 def fields_of(event_types: list[str]) -> set[str]:
     """The fields that the data of all of these have, by which it can be filtered."""
-    found = [{each.alias or name for name, each in BY_TYPE[kind].model_fields.items()} for kind in event_types]
+    contracts = [BY_TYPE[kind] for kind in event_types]
+    found = [
+        {each.alias or name for name, each in contract.model_fields.items()} - _HIDDEN.get(contract, set())
+        for contract in contracts
+    ]
     return set.intersection(*found) if found else set()

@@ -6,16 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.db import connection, transaction
 from django.db.models import Q
 
-from eventbus import Event, database_time, new_id
+from eventbus import Event, InvalidEvent, database_time, new_id
 from eventbus.archive import archived, events_between, first_id_at
 from webhooks import secrets
 from webhooks.addresses import check_url
 from webhooks.catalogue import BY_TYPE, PLACED, fields_of
 from webhooks.messages import PING
 from webhooks.models import Delivery, DeliveryState, State, Webhook
+
+log = structlog.get_logger(__name__)
 
 #: Webhooks that a partner may have.
 MOST_WEBHOOKS = 50
@@ -187,10 +190,16 @@ def recover_step() -> bool:
     )
     if webhook is None:
         return False
-    contracts = [BY_TYPE[each] for each in webhook.event_types]
+    # What is offered no more, nobody is told of.
+    contracts = [BY_TYPE[each] for each in webhook.event_types if each in BY_TYPE]
     assert webhook.recovering_from is not None
     assert webhook.recovering_until is not None
-    events = events_between(contracts, webhook.recovering_from, webhook.recovering_until, limit=STEP)
+    try:
+        events = events_between(contracts, webhook.recovering_from, webhook.recovering_until, limit=STEP)
+    except InvalidEvent:
+        # One that nobody can read any more. The recoveries of others are not to wait behind this one.
+        log.exception("webhook.recovery_given_up", webhook_id=str(webhook.pk))
+        events = []
     _queue(ANEW, events, [webhook])
     whole = len(events) < STEP
     webhook.recovering_from = None if whole else UUID(int=events[-1].envelope.event_id.int + 1)

@@ -1,9 +1,11 @@
 """A partner's server: a real one, that keeps what it was sent and answers as the test tells it."""
 
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -25,9 +27,9 @@ class Answer:
 
 
 class Partner:
-    """Listens on 127.0.0.1. `answer` is asked for each request."""
+    """Listens on 127.0.0.1, with TLS where it gets a certificate. `answer` is asked for each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.received: list[Received] = []
         self.answer: Callable[[Received], Answer] = lambda request: Answer()
         #: What hangs goes on when this is set.
@@ -63,6 +65,10 @@ class Partner:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def start(self) -> None:

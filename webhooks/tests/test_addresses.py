@@ -19,6 +19,8 @@ from webhooks.tests.partner import Partner
 INSIDE = [
     *("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.1", "224.0.0.1"),
     *("255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
+    # What an address translator, a relay or a cloud's own service is behind.
+    *("168.63.129.16", "192.0.0.192", "192.88.99.1", "64:ff9b:1::a9fe:a9fe", "fd00:ec2::254", "3fff::1", "4000::1"),
     *("::1", "::", "fe80::1", "fd00::1", "fec0::1", "ff02::1", "::127.0.0.1", "2001:db8::1"),
     # IPv4 addresses as IPv6 says them: mapped, 6to4, NAT64, Teredo.
     *(
@@ -90,12 +92,37 @@ def test_a_network_of_ours_is_open_by_its_name(settings: Any) -> None:
             "https://pärtner.example/",
             "https://a:99999/",
         ),
+        # Mail, shells, no port at all.
+        *("https://partner.example:25/", "https://partner.example:22/", "https://partner.example:0/"),
+        # 127.0.0.1, as some read it, and what is no name.
+        *("https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://017700000001/", "https://127.0.0.1./"),
+        *("https://*/", "https://a..example/", "https://a%2eexample/", "https://[2606:2800::1%25eth0]/"),
+        *("https://127.0.0.1\\@partner.example/", "https://partner.example\\.x/", f"https://{'a' * 64}.example/"),
         f"https://partner.example/{'x' * 2_000}",
     ],
 )
 def test_what_is_no_address_of_a_partner_is_refused(url: str) -> None:
     with pytest.raises(ForbiddenAddress):
         check_url(url)
+
+
+@pytest.mark.usefixtures("nothing_is_allowed")
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://partner.example", "https://partner.example:443/", "https://partner.example:8443/hook?for=us"),
+        *("https://xn--bcher-kva.example/", "https://a_b.partner-1.example/", "https://[2606:2800:21f:cb07::1]:8443/"),
+    ],
+)
+def test_what_partners_have_is_taken(url: str) -> None:
+    assert check_url(url).scheme == "https"
+
+
+@pytest.mark.parametrize("name", ["xn--strae-oqa.example", "xn--bcher-kva.example", "xn--zzzzz.example"])
+def test_a_name_is_looked_up_as_it_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = means(monkeypatch, ["93.184.215.14"])
+    assert look_up(check_url(f"https://{name}/")) == ["93.184.215.14"]
+    assert asked == [name]
 
 
 @pytest.mark.django_db(transaction=True)

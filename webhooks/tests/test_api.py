@@ -2,15 +2,19 @@
 tests/test_every_endpoint.py."""
 
 from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
 from api.tests.callers import Caller, pointers, problem
-from eventbus import database_time
-from eventbus.archive import first_id_at
+from eventbus import Event, InvalidEvent, database_time
+from eventbus.archive import events_between, first_id_at
 from eventbus.testing import deliver
+from inventory.events import StockLow
 from orders.events import OrderConfirmed, OrderCreated
 from webhooks import claims, retention, secrets, services
 from webhooks.calling import Outcome
@@ -124,6 +128,36 @@ def test_a_change_changes_what_it_names(owner: User, caller: Caller) -> None:
     assert (resumed["state"], resumed["disabledBecause"], resumed["failingSince"]) == (State.ACTIVE, None, None)
 
 
+def test_one_whose_address_is_forbidden_by_now_can_still_be_paused(owner: User, caller: Caller, settings: Any) -> None:
+    webhook, _ = a_webhook(owner, "http://127.0.0.1:9000/")
+    settings.WEBHOOK_ALLOWED_NETWORKS = []
+    one = f"{HOOKS}/{webhook.pk}"
+    assert caller.patch(one, {"active": False}).json()["state"] == State.PAUSED
+    problem(caller.patch(one, {"description": "mine"}), 422)
+
+
+def test_what_is_staffs_alone_is_not_found_out_by_a_filter(caller: Caller) -> None:
+    wish = WISH | {"eventTypes": ["inventory.stock.corrected"]}
+    assert caller.post(HOOKS, wish | {"filters": {"counted": [0]}}).status_code == 201
+    answer = caller.post(HOOKS, wish | {"filters": {"reason": ["stolen"]}})
+    problem(answer, 422)
+    assert pointers(answer) == {"/filters": "unknown_field"}
+
+
+def test_a_rotation_that_comes_after_the_end_finds_nothing(
+    owner: User, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook, _ = a_webhook(owner)
+    rotate = services.rotate_secret
+
+    def late(webhook_id: UUID) -> str:
+        services.delete_webhook(webhook_id)
+        return rotate(webhook_id)
+
+    monkeypatch.setattr(services, "rotate_secret", late)
+    problem(caller.post(f"{HOOKS}/{webhook.pk}/rotate-secret"), 404)
+
+
 def test_a_deleted_one_is_gone_and_leaves_nothing(owner: User, caller: Caller) -> None:
     webhook, _ = a_webhook(owner)
     services.ping(webhook.pk)
@@ -180,6 +214,37 @@ def test_a_recovery_brings_what_was_given_up_and_what_was_never_queued(
     waiting = set(Delivery.objects.filter(state=DeliveryState.WAITING, tries=0).values_list("event_id", flat=True))
     assert waiting == {event.envelope.event_id for event in (given_up, *missed)}
     assert not caller.get(f"{HOOKS}/{webhook.pk}").json()["recovering"]
+
+
+def _read(contracts: list[type[Event]], *args: Any, unreadable: type[Event], **kwargs: Any) -> list[Event]:
+    """What is in the archive, as if nobody could read events of this contract any more."""
+    if unreadable in contracts:
+        reason: Any = "invalid_data"
+        raise InvalidEvent(reason, "no such field")
+    return events_between(contracts, *args, **kwargs)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_recovery_that_can_not_be_carried_out_holds_up_no_other(
+    owner: User, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    since = database_time() - timedelta(hours=1)
+    bad, _ = a_webhook(owner, event_types=[StockLow.type])
+    if readable:
+        # A release has taken it off what is offered.
+        Webhook.objects.filter(pk=bad.pk).update(event_types=["order.lost"])
+    else:
+        monkeypatch.setattr("webhooks.services.events_between", partial(_read, unreadable=StockLow))
+    services.recover(bad.pk, since=since)
+    Webhook.objects.filter(pk=bad.pk).update(recovering_until=UUID(int=2**128 - 1))
+    order = confirmed(owner)
+    other, _ = a_webhook(owner, event_types=[OrderConfirmed.type])
+    services.recover(other.pk, since=since)
+    Webhook.objects.filter(pk=other.pk).update(recovering_until=UUID(int=2**128 - 1))
+    while services.recover_step():
+        pass
+    assert order.aggregate_id in told_of(other)
+    assert told_of(bad) == set()
 
 
 def test_one_delivery_is_sent_again(owner: User, caller: Caller) -> None:
