@@ -67,7 +67,11 @@ OF_A_KEY = (
     Refusal(409, "idempotency-key-in-flight", "A request with this key is in flight. Ask again in a second."),
     Refusal(422, "idempotency-key-reused", "This key was used for another request."),
 )
-INVALID = Refusal(0, "invalid", "`errors` says what is wrong where.")
+#: What is invalid, and a place in it.
+INVALID = {
+    400: (Refusal(400, "invalid", "`errors` says what is wrong with the query, and where."), "/limit"),
+    422: (Refusal(422, "invalid", "`errors` says what is wrong with the body, and where."), "/items/0/quantity"),
+}
 
 HEADERS: Mapping[str, Json] = {
     "x-correlation-id": {
@@ -106,9 +110,9 @@ HEADERS: Mapping[str, Json] = {
 OF_A_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 TAKEN: Mapping[str, Json] = {
     "Idempotency-Key": {
-        "description": "Makes a repeat safe: within 24 hours it gets the first answer again.",
+        "description": "Makes a repeat safe: within 24 hours it gets the first answer again. A UUID is good.",
+        # No example: whoever sends the same for two requests is refused.
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-        "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
     },
     "If-Match": {"schema": {"type": "string", "pattern": '^(W/)?"[0-9]{1,10}"$'}, "example": '"17"'},
     "If-None-Match": {"schema": {"type": "string"}, "example": '"3c59dc048e8850243be8079a5c74d079"'},
@@ -317,8 +321,8 @@ def _problems(endpoint: Endpoint) -> Json:
 
 
 def _problem(endpoint: Endpoint, status: int, refusals: Sequence[Refusal]) -> Json:
-    own = [each for each in refusals if each.status == status]
-    kinds = [*own, *([INVALID] if status in (400, 422) else [])]
+    kinds = [each for each in refusals if each.status == status]
+    kinds += [INVALID[status][0]] if status in INVALID else []
     listed = "".join(f"\n- `{each.kind}`: {each.when}" for each in kinds)
     return {
         "description": f"{WHEN[status]}{listed and chr(10)}{listed}",
@@ -326,24 +330,24 @@ def _problem(endpoint: Endpoint, status: int, refusals: Sequence[Refusal]) -> Js
         "content": {
             PROBLEM_JSON: {
                 "schema": {"$ref": SCHEMAS.format(model="Problem")},
-                "examples": {each.kind or "problem": {"value": _example(status, each)} for each in kinds or [PLAIN]},
+                "examples": {
+                    each.kind or "problem": {"value": _example(each)}
+                    for each in kinds or [Refusal(status, "", WHEN[status])]
+                },
             }
         },
     }
 
 
-PLAIN = Refusal(0, "", "")
-
-
-def _example(status: int, refusal: Refusal) -> Json:
+def _example(refusal: Refusal) -> Json:
     told: Json = {
         "type": f"urn:problem-type:order-pipeline:{refusal.kind}" if refusal.kind else "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": refusal.when or WHEN[status],
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.when,
         "correlationId": HEADERS["x-correlation-id"]["example"],
     }
-    if refusal is INVALID:
-        place = "/items/0/quantity" if status == HTTPStatus.UNPROCESSABLE_ENTITY else "/limit"
+    if refusal.kind == "invalid":
+        place = INVALID[refusal.status][1]
         told["errors"] = [{"pointer": place, "code": "greater_than_equal", "detail": "Input should be at least 1"}]
     return told

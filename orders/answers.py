@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from eventbus import Contract
-from orders.events import Address, Adjustment, Amount, Currency, Email, Identifier, Item
+from orders.events import Address, Adjustment, Amount, Currency, Email, Identifier, Item, OrderStatusChanged
 from orders.models import Status
 
 _ORDER: Any = {
@@ -32,7 +32,7 @@ _ORDER: Any = {
 _EVENT: Any = {
     "version": "1.0",
     "eventId": "01a21ab8-8b00-73b0-bd53-c7261a403bb2",
-    "eventType": "order.status_changed",
+    "eventType": OrderStatusChanged.type,
     "aggregateType": "order",
     "aggregateId": "01a21ab8-8af7-7235-b185-814cfa29344d",
     "sequence": 4,

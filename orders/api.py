@@ -38,7 +38,9 @@ class OrderFilter(Query):
     cursor: Annotated[
         queries.Cursor | None,
         BeforeValidator(queries.Cursor.parse),
-        WithJsonSchema({"type": "string", "description": "Take it from `next` or `previous`."}),
+        WithJsonSchema(
+            {"type": "string", "pattern": "^[A-Za-z0-9_-]{23}$", "description": "Take it from `next` or `previous`."}
+        ),
     ] = None
 
 

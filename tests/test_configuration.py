@@ -18,7 +18,7 @@ OWN = {
     *("OWNER_DATABASE_URL", "DECLARING_BROKER_URL", "MANAGEMENT_URL"),
 }
 #: For what uses neither tables nor queues of ours.
-WITHOUT = {"postgres", "rabbitmq", "mail", "gateway"}
+WITHOUT = {"postgres", "rabbitmq", "mail", "gateway", "prometheus", "grafana"}
 
 
 def services() -> dict[str, dict[str, Any]]:

@@ -61,7 +61,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.SmallIntegerField(primary_key=True, serialize=False)),
                 ("taken_at", models.DateTimeField()),
-                ("pages", models.JSONField()),
+                ("snapshot", models.TextField(blank=True, db_default="", default="")),
+                ("marks", models.JSONField(db_default=[], default=list)),
             ],
             options={"db_table": "bus_sampling"},
         ),

@@ -20,20 +20,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveField(
-            model_name="sampling",
-            name="pages",
-        ),
-        migrations.AddField(
-            model_name="sampling",
-            name="marks",
-            field=models.JSONField(db_default=[], default=list),
-        ),
-        migrations.AddField(
-            model_name="sampling",
-            name="snapshot",
-            field=models.TextField(blank=True, db_default="", default=""),
-        ),
         migrations.CreateModel(
             name="Total",
             fields=[
