@@ -8,24 +8,13 @@ from pydantic import ConfigDict, Field
 
 from eventbus import Contract
 from orders.events import Address, Adjustment, Amount, Currency, Email, Identifier, Item, OrderStatusChanged
+from orders.intake import EXAMPLE
 from orders.models import Status
 
 _ORDER: Any = {
     "orderId": "01a21ab8-8af7-7235-b185-814cfa29344d",
     "status": "CONFIRMED",
-    "customerId": "c-77",
-    "customerEmail": "ada@shop.example",
-    "items": [{"productId": "desk-lamp", "productName": "Desk lamp", "quantity": 2, "unitPrice": 19.90}],
-    "shippingAddress": {
-        "street": "12 Harbour Road",
-        "city": "Bristol",
-        "state": "",
-        "postalCode": "BS1 4RN",
-        "country": "GB",
-    },
-    "adjustments": [{"kind": "shipping", "label": "By parcel", "amount": 4.90}],
-    "totalAmount": 44.70,
-    "currency": "GBP",
+    **EXAMPLE,
     "createdAt": "2026-11-27T01:57:11.543Z",
     "updatedAt": "2026-11-27T01:57:11.551Z",
 }

@@ -118,7 +118,8 @@ SignedAmount = Annotated[
 ]
 
 _REQUEST = ConfigDict(extra="forbid", populate_by_name=False)
-_EXAMPLE: Any = {
+#: An order as one may send it, for the document.
+EXAMPLE: Any = {
     "customerId": "c-77",
     "customerEmail": "ada@shop.example",
     "items": [{"productId": "desk-lamp", "productName": "Desk lamp", "quantity": 2, "unitPrice": 19.90}],
@@ -174,7 +175,7 @@ class NewOrder(Contract):
     The total is that of the items and the adjustments.
     """
 
-    model_config = ConfigDict(**_REQUEST, json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(**_REQUEST, json_schema_extra={"examples": [EXAMPLE]})
 
     customer_id: Identifier
     customer_email: Annotated[str, Field(strict=True, json_schema_extra=_AN_EMAIL), AfterValidator(_email)]

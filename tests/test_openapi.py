@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from api.openapi import TAGS, WHEN, Endpoint, endpoints, openapi
 from eventbus import encode_json
+from eventbus.tests.references import at, references
 
 ENDPOINTS = list(endpoints())
 
@@ -23,22 +24,6 @@ def document() -> Any:
 def operations(document: Any) -> Iterator[tuple[str, Any]]:
     for path, methods in document["paths"].items():
         yield from ((f"{name} {path}", each) for name, each in methods.items() if name != "parameters")
-
-
-def references(document: Any) -> Iterator[str]:
-    if isinstance(document, dict):
-        yield from ([document["$ref"]] if isinstance(document.get("$ref"), str) else [])
-        for each in document.values():
-            yield from references(each)
-    elif isinstance(document, list):
-        for each in document:
-            yield from references(each)
-
-
-def at(document: Any, reference: str) -> Any:
-    for step in reference.removeprefix("#/").split("/"):
-        document = document[step]
-    return document
 
 
 def test_every_method_of_every_view_is_in_it(document: Any) -> None:

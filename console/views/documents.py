@@ -33,15 +33,7 @@ def rest(request: HttpRequest) -> HttpResponse:
 @require_safe
 def events(request: HttpRequest) -> HttpResponse:
     """All events, and how to receive them: the AsyncAPI document as a page."""
-    found = catalogue()
-    return public(
-        request,
-        "catalogue",
-        published=[each for each in found if not each.internal],
-        internal=[each for each in found if each.internal],
-        exchange=next(iter(asyncapi()["channels"].values()))["bindings"]["amqp"]["exchange"]["name"],
-        headers=asyncapi()["components"]["schemas"]["Headers"]["required"],
-    )
+    return public(request, "catalogue", **_events())
 
 
 @require_safe
@@ -52,6 +44,18 @@ def event(request: HttpRequest, event_type: str) -> HttpResponse:
         raise Http404
     example = json.dumps(found.example, indent=2, ensure_ascii=False) if found.example is not None else ""
     return public(request, "event", page=found, told=found.told, example=example)
+
+
+@cache
+def _events() -> dict[str, Any]:
+    """What the page shows. Declarations change only with the code."""
+    found, document = catalogue(), asyncapi()
+    return {
+        "published": [each for each in found if not each.internal],
+        "internal": [each for each in found if each.internal],
+        "exchange": next(iter(document["channels"].values()))["bindings"]["amqp"]["exchange"]["name"],
+        "headers": document["components"]["schemas"]["Headers"]["required"],
+    }
 
 
 @cache

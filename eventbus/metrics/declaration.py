@@ -4,8 +4,10 @@ Apps declare theirs in `metrics.py`. Names, units and suffixes follow https://pr
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from eventbus.metrics import totals
@@ -38,7 +40,7 @@ class Counter(Metric):
     def add(self, by: float, *values: str) -> None:
         """Count so many more, with these values of its labels. Costs no statement."""
         if by:
-            totals.count(self.key(values), by)
+            totals.count({self.key(values): by})
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,17 @@ class Histogram(Metric):
 
     def observe(self, size: float, *values: str) -> None:
         """It came once. Costs no statement."""
-        for key, by in self.parts(values, self.cumulated([size]), size).items():
-            totals.count(key, by)
-
-    def cumulated(self, sizes: Sequence[float]) -> list[int]:
-        """How many of the sizes lie at or below each bound; the last is all of them."""
-        return [*(sum(size <= bound for size in sizes) for bound in self.bounds), len(sizes)]
+        name, labels, _ = self.key(values)
+        held_by = self.buckets[bisect_left(self.bounds, size) :]
+        totals.count({**{(name, labels, part): 1 for part in held_by}, (name, labels, SUM): size})
 
     def parts(self, values: Sequence[str], counts: Sequence[int], total: float) -> dict[Key, float]:
         """What to add for so many at or below each bound, and in all, which are `total` together."""
-        added: dict[Key, float] = {
-            self.key(values, part): number for part, number in zip(self.buckets, counts, strict=True) if number
-        }
-        return added | {self.key(values, SUM): total}
+        name, labels, _ = self.key(values)
+        added = {(name, labels, part): number for part, number in zip(self.buckets, counts, strict=True) if number}
+        return {**added, (name, labels, SUM): total}
 
-    @property
+    @cached_property
     def buckets(self) -> list[str]:
         """Their names, as Prometheus writes bounds."""
         return [*map(repr, self.bounds), INFINITE]

@@ -32,10 +32,11 @@ def _begin_anew() -> None:
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_begin_anew)
 
 
-def count(key: Key, by: float) -> None:
+def count(more: Mapping[Key, float]) -> None:
     """Remember until the next flush(). A process that is killed before that has not counted it."""
     with _lock:
-        _counted[key] += by
+        for key, by in more.items():
+            _counted[key] += by
 
 
 def flush() -> None:
@@ -46,8 +47,7 @@ def flush() -> None:
     try:
         add(counted)
     except BaseException:
-        for key, by in counted.items():
-            count(key, by)
+        count(counted)
         raise
 
 

@@ -3,6 +3,7 @@
 Nobody asks the broker for it: of the queues it tells what the last sample has, which is ten seconds old at most.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from django.db.models import Count
@@ -16,17 +17,16 @@ from eventbus.dead_letters.models import DeadLetter, DeadLetterState
 from eventbus.declaration import CONSUMERS
 from eventbus.heartbeats.processes import processes
 from eventbus.metrics import totals
-from eventbus.metrics.catalogue import RECORDED  # noqa: F401  the bus's counters are declared there
 from eventbus.metrics.declaration import METRICS, SUM, Counter, Gauge, Histogram, gauge
-from eventbus.metrics.totals import Key
 from eventbus.monitoring.models import Alarm, AlarmState
-from eventbus.monitoring.samples import COUNT_TO, EVERY, OUTBOX
+from eventbus.monitoring.samples import COUNT_TO, EVERY, OUTBOX, STALE
 from eventbus.relay.lag import outbox_lag
 from eventbus.retries.queries import by_consumer
 
+#: Of a total: the values of its labels, and the part of a histogram.
+Place = tuple[str, str]
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-#: Seconds after which a sample says nothing of now.
-STALE = 45
 
 LATEST = """
 SELECT consumer, ready, workers FROM bus_sample
@@ -47,15 +47,17 @@ class _Declared:
     """A collector of the declared metrics."""
 
     def collect(self) -> Iterator[Metric]:
-        found = totals.read()
+        found: defaultdict[str, dict[Place, float]] = defaultdict(dict)
+        for (name, labels, part), value in totals.read().items():
+            found[name][labels, part] = value
         for metric in METRICS.values():
             match metric:
                 case Gauge():
                     yield _read(metric)
                 case Histogram():
-                    yield _distribution(metric, found)
+                    yield _distribution(metric, found[metric.name])
                 case Counter():
-                    yield _count(metric, found)
+                    yield _count(metric, found[metric.name])
 
 
 def _read(metric: Gauge) -> GaugeMetricFamily:
@@ -66,21 +68,20 @@ def _read(metric: Gauge) -> GaugeMetricFamily:
     return family
 
 
-def _count(metric: Counter, found: Mapping[Key, float]) -> CounterMetricFamily:
+def _count(metric: Counter, found: Mapping[Place, float]) -> CounterMetricFamily:
     family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-    for (name, labels, _), value in found.items():
-        if name == metric.name:
-            family.add_metric(labels.split(), value)
+    for (labels, _), value in found.items():
+        family.add_metric(labels.split(), value)
     if not metric.labels and not family.samples:
         family.add_metric((), 0)
     return family
 
 
-def _distribution(metric: Histogram, found: Mapping[Key, float]) -> HistogramMetricFamily:
+def _distribution(metric: Histogram, found: Mapping[Place, float]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    for labels in sorted({labels for name, labels, _ in found if name == metric.name}):
-        buckets = [(bound, found.get((metric.name, labels, bound), 0.0)) for bound in metric.buckets]
-        family.add_metric(labels.split(), buckets, found.get((metric.name, labels, SUM), 0.0))
+    for labels in sorted({labels for labels, _ in found}):
+        buckets = [(bound, found.get((labels, bound), 0.0)) for bound in metric.buckets]
+        family.add_metric(labels.split(), buckets, found.get((labels, SUM), 0.0))
     return family
 
 
@@ -100,7 +101,7 @@ def outbox_events() -> Mapping[str, float]:
 
 @gauge("eventbus_outbox_age_seconds", "Age of the oldest event in the outbox that waits for no full queue.")
 def outbox_age() -> Mapping[str, float]:
-    return {"": outbox_lag(count_to=COUNT_TO).seconds}
+    return {"": outbox_lag(count_to=0).seconds}
 
 
 @gauge("eventbus_queue_ready", "Events that wait in the consumer's queue.", "consumer")

@@ -7,7 +7,7 @@ counts once, however long its transaction took.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -29,6 +29,8 @@ KEEP_FINE, KEEP_COARSE = timedelta(days=1), timedelta(days=14)
 #: The subject of the sample of the outbox.
 OUTBOX = ""
 COUNT_TO = 100_000
+#: Seconds after which a sample says nothing of now.
+STALE = 45
 #: Samples whose ends are remembered: what a transaction wrote that began before all of them may be missed.
 MOST_MARKS = 12
 #: An event is committed so soon after it got its id, or it may be missed.
@@ -64,7 +66,6 @@ HANDLED = f"""
 SELECT consumer, outcome, attempts, {AGE_AT_HANDLING} AS age FROM {{table}} AS p
 WHERE p.ctid >= '({{page}},0)'::tid AND {IS_NEW.format(row="p")}
 """
-NOTHING = "SELECT NULL::text AS consumer, NULL::text AS outcome, 0 AS attempts, 0.0::float8 AS age WHERE false"
 _LIVE = f"outcome = 'done' AND age < {LIVE_AGE}"
 # All that is counted is seen by one snapshot, with which the next sample begins.
 NEW = f"""
@@ -146,7 +147,7 @@ def take_if_due() -> bool:
         samples = [_of_outbox(lag, sum(seen.recorded.values()), until), *_of_consumers(bus, seen.work, until)]
         Sample.objects.bulk_create(samples, ignore_conflicts=True)
         totals.add(_totals(seen))
-        fetch(NOTE, [until, seen.snapshot, json.dumps([{"xid": mark.xid, "pages": mark.pages} for mark in seen.marks])])
+        fetch(NOTE, [until, seen.snapshot, json.dumps([*map(asdict, seen.marks)])])
         _keep_house(since, until)
     return True
 
@@ -158,8 +159,7 @@ def _look(snapshot: str, marks: list[Mark], since: datetime) -> Seen:
     oldest_at_work, following = map(int, (snapshot or ALL_SEEN).split(":")[:2])
     first = marks[0] if marks else Mark(0, grown)
     begins = next((mark for mark in reversed(marks) if mark.xid <= oldest_at_work), first)
-    handled = " UNION ALL ".join(_from(table, begins.pages.get(table, 0)) for table, pages in grown.items() if pages)
-    statement = NEW.format(handled=handled or NOTHING)
+    statement = NEW.format(handled=" UNION ALL ".join(_from(table, begins.pages.get(table, 0)) for table in grown))
     params = {
         "snapshot": snapshot or ALL_SEEN,
         "xmin": oldest_at_work,

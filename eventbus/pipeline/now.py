@@ -14,7 +14,7 @@ from eventbus.declaration import CONSUMERS, Consumer
 from eventbus.heartbeats.processes import ProcessStatus, processes
 from eventbus.monitoring.models import Alarm, AlarmState
 from eventbus.monitoring.rules import RULES
-from eventbus.monitoring.samples import COARSE, COUNT_TO, EVERY, OUTBOX
+from eventbus.monitoring.samples import COARSE, COUNT_TO, EVERY, OUTBOX, STALE
 from eventbus.relay.lag import Lag, outbox_lag
 from eventbus.retries.queries import RetryStatus, by_consumer
 
@@ -22,8 +22,6 @@ N = TypeVar("N", int, float)
 
 #: What a page looks back on: hours, by name; seconds of a sample, and of a point of a curve.
 WINDOWS = {"1h": (1, EVERY, 60), "6h": (6, EVERY, 360), "24h": (24, COARSE, 1_440)}
-#: Seconds after which a sample says nothing of now.
-STALE = 45
 
 _CURVES = """
 SELECT consumer, floor(extract(epoch FROM %(now)s - at) / %(step)s)::int AS ago, sum(done), max(ready), max(age_p95),

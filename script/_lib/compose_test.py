@@ -35,9 +35,10 @@ def copy_project() -> None:
 
 
 def images() -> list[str]:
-    """The base images that Dockerfile and docker-compose.yml name."""
+    """The base images that Dockerfile and docker-compose.yml name, but for what watches the stack: that is not run."""
     named = re.findall(r"^FROM (\S+)", (PROJECT / "Dockerfile").read_text(), re.M)
-    named += re.findall(r"^ +image: (\S+:\S+)$", (PROJECT / "docker-compose.yml").read_text(), re.M)
+    compose = (PROJECT / "docker-compose.yml").read_text()
+    named += re.findall(r"(?<!profiles: \[monitoring\]\n)^ +image: (\S+:\S+)$", compose, re.M)
     return sorted(set(named))
 
 

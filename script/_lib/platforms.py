@@ -18,6 +18,7 @@ import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from script._lib.debian import unpacked
 from script._lib.local import LOCAL, ROOT, fail
 
 #: They can be made anew at any time.
@@ -136,13 +137,11 @@ def _debootstrap() -> list[str]:
     """The installed one; else one that is only fetched, so that nothing changes on this machine."""
     if installed := shutil.which("debootstrap"):
         return [installed]
-    folder = ROOTS / "debootstrap"
-    if not folder.exists():
-        fetch = "rm -rf new && mkdir new && cd new && apt-get -q download debootstrap && dpkg -x debootstrap_*.deb ."
-        done = subprocess.run(["sh", "-ec", fetch], cwd=ROOTS, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"debootstrap is missing (apt-get install debootstrap): {done.stderr.strip()[-200:]}")
-        (ROOTS / "new").rename(folder)
+    try:
+        folder = unpacked("debootstrap", ROOTS / "debootstrap")
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        why = str(error.stderr or error).strip()[-200:]
+        raise Unavailable(f"debootstrap is missing (apt-get install debootstrap): {why}") from None
     share = folder / "usr/share/debootstrap"
     return ["env", f"DEBOOTSTRAP_DIR={share}", str(folder / "usr/sbin/debootstrap")]
 

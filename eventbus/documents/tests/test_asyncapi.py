@@ -1,9 +1,7 @@
 """The AsyncAPI document says what the declarations say. That it is one, AsyncAPI's own parser has to say."""
 
 import json
-from collections.abc import Iterator
 from io import StringIO
-from typing import Any
 
 import jsonschema_rs
 from django.core.management import call_command
@@ -13,24 +11,8 @@ from eventbus.contracts.event import Event
 from eventbus.declaration import Retry, consumer
 from eventbus.documents import asyncapi
 from eventbus.testing.bus import on_the_wire
+from eventbus.tests.references import at, references
 from eventbus.tests.samples import ParcelSent
-
-
-def references(document: Any) -> Iterator[str]:
-    if isinstance(document, dict):
-        for name, each in document.items():
-            if name == "$ref":
-                yield each
-            yield from references(each)
-    elif isinstance(document, list):
-        for each in document:
-            yield from references(each)
-
-
-def at(document: Any, reference: str) -> Any:
-    for step in reference.removeprefix("#/").split("/"):
-        document = document[step]
-    return document
 
 
 def test_every_reference_leads_somewhere() -> None:
