@@ -3,8 +3,8 @@
 A claim is a lease: it makes the delivery due again when the lease ends. Whoever dies with it leaves it to the next, and
 the partner may get it twice; what comes of it afterwards counts only for who still has it.
 
-However much waits for a webhook, only so many attempts at it are under way at once, and a single one while it fails: so
-that one that hangs takes little of what all of them share.
+However much waits for a webhook, only so many attempts at it are under way at once, and a single one while it fails;
+and only so many at all that one partner has: so that what hangs, or is slow, takes little of what all of them share.
 """
 
 import random
@@ -29,6 +29,9 @@ LEASE = 3 * DEADLINE
 #: Attempts at one webhook at once, and from how many failures in a row on it counts as failing.
 AT_ONCE = 4
 FAILING = 3
+#: Attempts at once at all webhooks of one partner that fail, and as many at the others: a quarter of what a process
+#: waits for. Two processes that claim in the same moment may go beyond it.
+PARTNERS_AT_ONCE = 50
 #: Seconds from an attempt that failed to the next, by how many failed: over three days in all. Each is spread, so that
 #: what failed together does not come again together.
 LADDER = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -40,25 +43,42 @@ SLOW_DOWN = {429, 502, 503, 504}
 #: After so many days without a single success it is disabled.
 GIVE_UP_DAYS = 5
 
+# Among those of `w`. No lease ends later, so it leaves out what waits for its next attempt.
+UNDER_WAY = f"""
+    d.webhook_id = w.id AND d.state = '{DeliveryState.WAITING}' AND d.claimed_by IS NOT NULL
+    AND d.due_at > statement_timestamp() AND d.due_at <= statement_timestamp() + interval '{LEASE} seconds'
+"""
 # The row of the webhook is locked for as long as this takes: two processes don't each count what only one may claim.
+# Every partner gets a first attempt before anybody gets a second.
 CLAIM = f"""
 WITH open AS MATERIALIZED (
-    SELECT w.id, (CASE WHEN w.failures >= {FAILING} THEN 1 ELSE {AT_ONCE} END - (
-        SELECT count(*) FROM webhooks_delivery d
-        WHERE d.webhook_id = w.id AND d.state = '{DeliveryState.WAITING}'
-        AND d.claimed_by IS NOT NULL AND d.due_at > statement_timestamp()
+    SELECT w.id, w.owner_id, (CASE WHEN w.failures >= {FAILING} THEN 1 ELSE {AT_ONCE} END - (
+        SELECT count(*) FROM webhooks_delivery d WHERE {UNDER_WAY}
     )) AS room
     FROM webhooks_webhook w JOIN auth_user owner ON owner.id = w.owner_id AND owner.is_active
     WHERE w.state = '{State.ACTIVE}' AND (w.failures >= {FAILING}) = %(failing)s
     AND (w.not_before IS NULL OR w.not_before <= statement_timestamp())
     AND EXISTS (SELECT FROM webhooks_delivery d WHERE d.webhook_id = w.id AND d.state = '{DeliveryState.WAITING}'
                 AND d.due_at <= statement_timestamp())
-    ORDER BY random() FOR NO KEY UPDATE OF w SKIP LOCKED
-), due AS MATERIALIZED (
-    SELECT d.id FROM open CROSS JOIN LATERAL (
+    FOR NO KEY UPDATE OF w SKIP LOCKED
+), partner AS MATERIALIZED (
+    SELECT owner_id, {PARTNERS_AT_ONCE} - (
+        SELECT count(*) FROM webhooks_webhook w JOIN webhooks_delivery d ON {UNDER_WAY}
+        WHERE w.owner_id = each.owner_id AND (w.failures >= {FAILING}) = %(failing)s
+    ) AS room
+    FROM (SELECT DISTINCT owner_id FROM open) each
+), turn AS MATERIALIZED (
+    SELECT d.id, open.owner_id, row_number() OVER (PARTITION BY open.owner_id ORDER BY random()) AS place
+    FROM open CROSS JOIN LATERAL (
         SELECT id FROM webhooks_delivery WHERE webhook_id = open.id AND state = '{DeliveryState.WAITING}'
-        AND due_at <= statement_timestamp() ORDER BY due_at LIMIT greatest(open.room, 0) FOR UPDATE SKIP LOCKED
-    ) d LIMIT %(most)s
+        AND due_at <= statement_timestamp() ORDER BY due_at LIMIT greatest(open.room, 0)
+    ) d
+), chosen AS MATERIALIZED (
+    SELECT turn.id FROM turn JOIN partner USING (owner_id) WHERE place <= partner.room
+    ORDER BY place, random() LIMIT %(most)s
+), due AS MATERIALIZED (
+    SELECT id FROM webhooks_delivery WHERE id IN (SELECT id FROM chosen) AND state = '{DeliveryState.WAITING}'
+    AND due_at <= statement_timestamp() FOR UPDATE SKIP LOCKED
 )
 UPDATE webhooks_delivery d
 SET claimed_by = gen_random_uuid(), due_at = statement_timestamp() + interval '{LEASE} seconds', tries = d.tries + 1

@@ -16,7 +16,7 @@ from webhooks import claims, services
 from webhooks.calling import DEADLINE, Outcome
 from webhooks.consumers import queue_deliveries
 from webhooks.models import Delivery, DeliveryState, State, Webhook
-from webhooks.tests.builders import a_webhook, confirmed, many_deliveries
+from webhooks.tests.builders import a_partner, a_webhook, confirmed, many_deliveries
 from webhooks.tests.conftest import running
 from webhooks.tests.partner import Answer, Partner
 
@@ -172,6 +172,33 @@ def test_one_that_hangs_with_ten_thousand_behind_it_delays_nobody(
     wait_until(lambda: len(set(alive.ids())) == 50, DEADLINE, "all of the other's, while they still hang")
     assert len(dead.received) == claims.AT_ONCE
     assert hanging.deliveries.filter(tries__gt=0).count() == claims.AT_ONCE
+
+
+def test_a_partner_whose_webhooks_all_hang_leaves_room_for_others(
+    owner: User, partner: Partner, partners: Callable[[], Partner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.delivering.AT_ONCE", claims.PARTNERS_AT_ONCE + 1)
+    slow, alive = partners(), partner
+    slow.answer = slow.hangs
+    for _ in range(claims.PARTNERS_AT_ONCE // claims.AT_ONCE + 1):
+        hanging, _ = a_webhook(owner, slow.url)
+        many_deliveries(hanging, claims.AT_ONCE)
+    living, _ = a_webhook(a_partner(), alive.url)
+    with running():
+        wait_until(lambda: len(slow.received) == claims.PARTNERS_AT_ONCE, 60, "all attempts that it may have to hang")
+        many_deliveries(living, 20)
+        wait_until(lambda: len(set(alive.ids())) == 20, DEADLINE, "all of the other's, while they still hang")
+        assert len(slow.received) == claims.PARTNERS_AT_ONCE
+        slow.may_go_on.set()
+
+
+def test_every_partner_gets_a_first_attempt_before_anybody_gets_a_second(owner: User) -> None:
+    for _ in range(5):
+        many_deliveries(a_webhook(owner)[0], 10)
+    other, _ = a_webhook(a_partner())
+    many_deliveries(other, 10)
+    claimed = claims.claim(4, failing=False)
+    assert sum(each.webhook_id == other.pk for each in claimed) == 2
 
 
 def test_what_is_in_hand_at_the_end_is_given_back(
