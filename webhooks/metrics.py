@@ -21,7 +21,8 @@ def count_attempt(outcome: Outcome) -> None:
 
 @gauge("webhook_deliveries_waiting", "Deliveries to active webhooks that wait for an attempt, or for its end.")
 def webhook_deliveries_waiting() -> dict[str, float]:
-    waiting = Delivery.objects.filter(state=DeliveryState.WAITING, webhook__state=State.ACTIVE)
+    served = {"webhook__state": State.ACTIVE, "webhook__owner__is_active": True}
+    waiting = Delivery.objects.filter(state=DeliveryState.WAITING, **served)
     return {"": float(waiting.count())}
 
 

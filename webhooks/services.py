@@ -26,8 +26,8 @@ MOST_WEBHOOKS = 50
 OVERLAP = timedelta(hours=24)
 #: How long deliveries are kept, and so how far back what was missed can be recovered.
 KEPT = timedelta(days=30)
-#: Events of the archive that a recovery looks at in one step.
-STEP = 500
+#: Events of the archive that a recovery looks at in one step, whatever they are: deliveries wait meanwhile.
+STEP = 1_000
 
 OWNERS = f"""
 SELECT aggregate_id, user_id FROM {archived(PLACED)} AS placed WHERE aggregate_id = ANY(%s) AND user_id IS NOT NULL
@@ -58,7 +58,7 @@ class UnknownFields(ValueError):
 
 
 class NotActive(Exception):
-    """It is paused or disabled: nothing is sent there."""
+    """It is paused or disabled, or its owner's account is: nothing is sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +180,12 @@ def recover(webhook_id: UUID, *, since: datetime) -> None:
 
 @transaction.atomic
 def recover_step() -> bool:
-    """Go on with a recovery that somebody asked for; returns whether there was one."""
+    """Go on with a recovery that somebody asked for, any of them; returns whether there was one."""
     webhook = (
-        Webhook.objects.filter(state=State.ACTIVE, recovering_from__isnull=False)
+        Webhook.objects.filter(state=State.ACTIVE, owner__is_active=True, recovering_from__isnull=False)
         .select_related("owner")
         .select_for_update(of=("self",), no_key=True, skip_locked=True)
-        .order_by("recovering_from")
+        .order_by("?")
         .first()
     )
     if webhook is None:
@@ -194,16 +194,16 @@ def recover_step() -> bool:
     contracts = [BY_TYPE[each] for each in webhook.event_types if each in BY_TYPE]
     assert webhook.recovering_from is not None
     assert webhook.recovering_until is not None
+    until = webhook.recovering_until
     try:
-        events = events_between(contracts, webhook.recovering_from, webhook.recovering_until, limit=STEP)
+        events, next_id = events_between(contracts, webhook.recovering_from, until, limit=STEP)
     except InvalidEvent:
         # One that nobody can read any more. The recoveries of others are not to wait behind this one.
         log.exception("webhook.recovery_given_up", webhook_id=str(webhook.pk))
-        events = []
+        events, next_id = [], until
     _queue(ANEW, events, [webhook])
-    whole = len(events) < STEP
-    webhook.recovering_from = None if whole else UUID(int=events[-1].envelope.event_id.int + 1)
-    webhook.recovering_until = None if whole else webhook.recovering_until
+    done = next_id == until
+    webhook.recovering_from, webhook.recovering_until = (None, None) if done else (next_id, until)
     webhook.save(update_fields=["recovering_from", "recovering_until"])
     return True
 
@@ -261,3 +261,5 @@ def _there(webhook_id: UUID) -> Any:
 def _must_be_active(webhook: Webhook) -> None:
     if webhook.state != State.ACTIVE:
         raise NotActive(f"It is {State(webhook.state).label}. Resume it first.")
+    if not webhook.owner.is_active:
+        raise NotActive("Its owner's account is deactivated. Activate that first.")

@@ -27,8 +27,9 @@ FROM event e WHERE aggregate_id = %s AND type = ANY(%s) AND sequence < %s ORDER 
 """
 _BETWEEN = f"""
 SELECT {WIRE_COLUMNS}
-FROM event e WHERE type = ANY(%s) AND id >= %s AND id < %s ORDER BY id LIMIT %s
+FROM event e WHERE type = ANY(%s) AND id >= %s AND id < %s ORDER BY id
 """
+_END_OF_STEP = "SELECT id FROM event WHERE id >= %s AND id < %s ORDER BY id OFFSET %s LIMIT 1"
 
 # The condition is asked of the streams it is about alone: what names another kind of thing may be no id of theirs.
 _OF_CORRELATION = f"""
@@ -64,16 +65,20 @@ def last_events_of(
     return _envelopes(_LAST_OF_AGGREGATE, [str(aggregate_id), types, before, limit])
 
 
-def events_between(contracts: Iterable[type[Event]], first: UUID, end: UUID, *, limit: int) -> list[Event]:
-    """Events of these contracts from one id up to another, which is not among them, oldest first and at most `limit`.
+def events_between(contracts: Iterable[type[Event]], first: UUID, end: UUID, *, limit: int) -> tuple[list[Event], UUID]:
+    """Events of these contracts from one id up to another, which is not among them, oldest first; and the id from which
+    to go on, which is `end` when there are no more.
 
-    As a consumer of these contracts gets them: each in the version that is named here. Raises InvalidEvent.
+    Looks at `limit` events of any contract, so that a step takes no longer where few are wanted. They come as a
+    consumer of these contracts gets them: each in the version that is named here. Raises InvalidEvent.
     """
     read_as = {contract.type: contract for contract in contracts}
     with connection.cursor() as cursor:
-        cursor.execute(_BETWEEN, [sorted(read_as), first, end, limit])
+        cursor.execute(_END_OF_STEP, [first, end, limit])
+        (next_id,) = cursor.fetchone() or (end,)
+        cursor.execute(_BETWEEN, [sorted(read_as), first, next_id])
         events = [from_row(WireFields(*row)) for row in cursor.fetchall()]
-    return [cast(event, read_as[event.type]) for event in events]
+    return [cast(event, read_as[event.type]) for event in events], next_id
 
 
 def events_of_correlation(

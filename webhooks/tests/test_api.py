@@ -97,6 +97,21 @@ def test_a_partner_that_was_shut_out_is_told_nothing(owner: User) -> None:
     assert claims.claim(10, failing=False) == []
 
 
+def test_of_a_partner_that_was_shut_out_nothing_is_sent_or_looked_for_until_it_may_come_in_again(owner: User) -> None:
+    webhook, _ = a_webhook(owner)
+    delivery = services.ping(webhook.pk)
+    services.recover(webhook.pk, since=database_time() - timedelta(hours=1))
+    User.objects.update(is_active=False)
+    assert not services.recover_step()
+    delivery = Delivery.objects.get(pk=delivery.pk)
+    for send in (partial(services.ping, webhook.pk), partial(services.resend, delivery)):
+        with pytest.raises(services.NotActive, match="account is deactivated"):
+            send()
+    User.objects.update(is_active=True)
+    assert services.recover_step()
+    assert [each.delivery_id for each in claims.claim(10, failing=False)] == [delivery.pk]
+
+
 def test_nobody_else_finds_it(owner: User) -> None:
     webhook, _ = a_webhook(owner)
     delivery = services.ping(webhook.pk)
@@ -216,7 +231,7 @@ def test_a_recovery_brings_what_was_given_up_and_what_was_never_queued(
     assert not caller.get(f"{HOOKS}/{webhook.pk}").json()["recovering"]
 
 
-def _read(contracts: list[type[Event]], *args: Any, unreadable: type[Event], **kwargs: Any) -> list[Event]:
+def _read(contracts: list[type[Event]], *args: Any, unreadable: type[Event], **kwargs: Any) -> tuple[list[Event], UUID]:
     """What is in the archive, as if nobody could read events of this contract any more."""
     if unreadable in contracts:
         reason: Any = "invalid_data"

@@ -11,7 +11,7 @@ from eventbus.testing import wait_until
 from webhooks import metrics, services
 from webhooks.calling import Outcome
 from webhooks.models import Delivery, DeliveryState, State, Webhook
-from webhooks.tests.builders import a_webhook, many_deliveries
+from webhooks.tests.builders import a_partner, a_webhook, many_deliveries
 from webhooks.tests.conftest import running
 from webhooks.tests.partner import Partner
 
@@ -52,5 +52,7 @@ def test_what_waits_and_what_was_disabled_is_read(owner: User, client: Client, s
     many_deliveries(disabled, 2)
     Delivery.objects.filter(pk=Delivery.objects.filter(webhook=active).values("pk")[:1]).update(state="DELIVERED")
     Webhook.objects.filter(pk=disabled.pk).update(state=State.DISABLED)
+    shut_out, _ = a_webhook(a_partner(is_active=False))
+    many_deliveries(shut_out, 5)
     lines = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).content.decode().splitlines()
     assert {"webhook_deliveries_waiting 2.0", "webhooks_disabled 1.0"} <= set(lines)
