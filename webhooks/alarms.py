@@ -30,8 +30,8 @@ def webhooks_disabled(seen: Observation) -> dict[str, float]:
     threshold=300,
     clear=60,
     evaluations=2,
-    advice="Is the process deliver_webhooks running, and does it keep up? Start another one beside it. If Deliveries in "
-    "admin are late for one partner alone, it answers slowly or recovers much, and waits for itself.",
+    advice="Is the process deliver_webhooks running, and does it keep up? Start another one beside it. If "
+    "Deliveries in admin are late for one partner alone, it answers slowly or recovers much, and waits for itself.",
 )
 def webhooks_late(seen: Observation) -> dict[str, float]:
     healthy = Q(webhook__state=State.ACTIVE, webhook__owner__is_active=True, webhook__failures=0)
