@@ -39,6 +39,7 @@ TAGS = {
     "Orders": "What sales channels place. A channel sees its own, staff see everyone's.",
     "Events": "What happened, as it was published.",
     "Stock": "How much there is of each product.",
+    "Webhooks": "Signed POSTs that tell partners what happens. Each account sees its own.",
     "Shipments": "Parcels, for staff.",
     "Analytics": "Read models over all channels, for staff.",
     "Documents": "What programs read of this service. Open to everybody.",

@@ -20,6 +20,7 @@ app.conf.beat_schedule = {
     "dead letters near their end": {"task": "eventbus.prune_dead_letters", "schedule": 3600},
     "old idempotency keys": {"task": "api.forget_old_keys", "schedule": 3600},
     "full buckets": {"task": "api.forget_full_buckets", "schedule": 3600},
+    "old webhook deliveries": {"task": "webhooks.forget_old_deliveries", "schedule": 3600},
     "stock snapshots": {"task": "inventory.make_snapshots", "schedule": 60, "options": {"expires": 60}},
 }
 app.autodiscover_tasks()

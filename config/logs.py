@@ -57,6 +57,9 @@ def configure_logging(*, format: str, level: str) -> None:
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.app.trace": {"level": "CRITICAL"},
                 "amqp": {"level": "WARNING"},
+                # They would write down the addresses of partners' webhooks, and some have a password in them.
+                "httpx": {"level": "WARNING"},
+                "httpcore": {"level": "WARNING"},
                 "django.server": {"level": "WARNING"},
                 # The middleware's line has the status already.
                 "django.request": {"level": "ERROR"},

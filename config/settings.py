@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "notifications",
     "shipping",
     "analytics",
+    "webhooks",
     "console",
     # Last: its files may import what the others declare.
     "consumers",
@@ -187,6 +188,8 @@ EVENTBUS_WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 # Processes of the web, and threads in each: as many connections to the database, and one more per process.
 EVENTBUS_WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
 EVENTBUS_WEB_THREADS = env.int("WEB_THREADS", default=4)
+# Those of the Procfile that are ours and not the bus's.
+EVENTBUS_OWN_PROCESSES = ["deliver_webhooks"]
 # An order that is still CREATED after this many seconds is cancelled.
 ORDER_DEADLINE = timedelta(seconds=env.int("ORDER_DEADLINE", default=900))
 # By what days analytics counts: after a change build its read models again.
@@ -197,6 +200,10 @@ EVENTBUS_CODE_VERSION = env.str("CODE_VERSION", default="unknown")
 EVENTBUS_HEARTBEAT_DIR = LOCAL_DIR / "heartbeats"
 # Fernet keys for the payloads of dead letters: the first writes, all read. None: one derived from SECRET_KEY.
 EVENTBUS_DEAD_LETTER_KEYS = env.list("DEAD_LETTER_KEYS", default=[])
+# The same for the secrets that webhooks are signed with.
+WEBHOOK_KEYS = env.list("WEBHOOK_KEYS", default=[])
+# Networks that webhooks may lead to beside the open internet, such as 10.1.0.0/16; without TLS, too.
+WEBHOOK_ALLOWED_NETWORKS = env.list("WEBHOOK_ALLOWED_NETWORKS", default=[])
 EVENTBUS_DEAD_LETTER_DAYS = env.int("DEAD_LETTER_DAYS", default=14)
 # How long the archive keeps events, and the inbox what became of them; whole months go.
 EVENTBUS_ARCHIVE_DAYS = env.int("ARCHIVE_DAYS", default=365)

@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("inventory.urls")),
     path("api/v1/", include("shipping.urls")),
     path("api/v1/", include("analytics.urls")),
+    path("api/v1/", include("webhooks.urls")),
     path("", include("console.urls")),
 ]
 handler400 = "api.problems.bad_request"

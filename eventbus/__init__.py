@@ -1,8 +1,8 @@
 """The event bus: contracts, outbox, relay, inbox, retries and dead letters over PostgreSQL, RabbitMQ and Celery.
 
-What an app needs is imported from here. What needs Django's models or the broker is in six public modules beside it:
-`eventbus.archive`, `eventbus.admin`, `eventbus.documents`, `eventbus.traces`, `eventbus.pipeline` and
-`eventbus.testing`. All else is private to the bus.
+What an app needs is imported from here. What needs Django's models or the broker is in seven public modules beside it:
+`eventbus.archive`, `eventbus.admin`, `eventbus.documents`, `eventbus.traces`, `eventbus.pipeline`,
+`eventbus.processes` and `eventbus.testing`. All else is private to the bus.
 """
 
 from eventbus.contracts.casting import downcast, upcast

@@ -49,6 +49,8 @@ class BusSettings:
     #: The web's processes, and the threads in each that answer requests: for the budget of connections.
     WEB_PROCESSES: int = 2
     WEB_THREADS: int = 4
+    #: Kinds of processes that the project has beside the bus's (`eventbus.processes`): they are missed when none runs.
+    OWN_PROCESSES: Sequence[str] = ()
     #: RabbitMQ's `consumer_timeout`, in seconds, for `manage.py check`: the broker can't be asked.
     BROKER_CONSUMER_TIMEOUT: int = 1_800
     #: Fernet keys for the payloads of dead letters and waiting retries: the first writes, all read. None: one that is

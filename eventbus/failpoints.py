@@ -22,6 +22,8 @@ NAMES = frozenset(
         "consumer.after_retry",
         "mail.before_send",
         "mail.after_send",
+        "webhook.before_send",
+        "webhook.after_send",
         "rebuild.in_window",
         "rebuild.after_window",
         "rebuild.before_swap",

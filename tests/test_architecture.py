@@ -37,7 +37,7 @@ OURS = {path.parent.name for path in ROOT.glob("*/apps.py")}
 IN_SQL = re.compile(r"'([a-z_]+(?:\.[a-z_]+)+)'")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 #: What apps may import of the bus. The import linter holds the same; here the pages are held to it too.
-NAMES = ("admin", "archive", "documents", "pipeline", "testing", "traces")
+NAMES = ("admin", "archive", "documents", "pipeline", "processes", "testing", "traces")
 PUBLIC = {"eventbus", *(f"eventbus.{name}" for name in NAMES)}
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 

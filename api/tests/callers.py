@@ -28,15 +28,23 @@ class Caller:
         raw = body if isinstance(body, bytes) else encode_json(body)
         return self.client.post(path, raw, content_type=content_type, headers=self.headers | _names(headers))
 
-    def post_chunked(self, path: str, body: bytes, **headers: str) -> Any:
-        """Post a body that doesn't say how long it is."""
+    def patch(self, path: str, body: Any, **headers: str) -> Any:
+        """Change something, by JSON."""
+        sent = self.headers | _names(headers)
+        return self.client.patch(path, encode_json(body), content_type="application/json", headers=sent)
+
+    def delete(self, path: str) -> Any:
+        return self.client.delete(path, headers=self.headers)
+
+    def send_chunked(self, path: str, body: bytes, *, method: str = "POST", **headers: str) -> Any:
+        """Send a body that doesn't say how long it is."""
         unsized: dict[str, Any] = {
             "wsgi.input": BytesIO(body),
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": "",
         }
         all_headers = {**self.headers, **_names(headers), "Transfer-Encoding": "chunked"}
-        return self.client.generic("POST", path, headers=all_headers, **unsized)
+        return self.client.generic(method, path, headers=all_headers, **unsized)
 
 
 def _names(headers: dict[str, str]) -> dict[str, str]:

@@ -50,11 +50,11 @@ def test_a_body_beyond_the_limit_is_too_large(caller: Caller) -> None:
 
 
 def test_a_chunked_body_is_read_and_held_to_the_same_limit(caller: Caller) -> None:
-    problem(caller.post_chunked(ECHO, b'{"a": "' + b"x" * 1_000_000 + b'"}'), 413)
-    assert caller.post_chunked(ECHO, b'{"a": 1}').json() == {"a": 1}
-    problem(caller.post_chunked(ECHO, b""), 400)
+    problem(caller.send_chunked(ECHO, b'{"a": "' + b"x" * 1_000_000 + b'"}'), 413)
+    assert caller.send_chunked(ECHO, b'{"a": 1}').json() == {"a": 1}
+    problem(caller.send_chunked(ECHO, b""), 400)
     # Where a body is optional, no chunks at all are none.
-    assert caller.post_chunked("/api/groups/a", b"").json()["name"] == "a/nobody"
+    assert caller.send_chunked("/api/groups/a", b"").json()["name"] == "a/nobody"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from eventbus.archive.history import archive_begins
 from eventbus.archive.progress import under_way
-from eventbus.archive.reader import as_of, events_of, events_of_correlation, last_events_of
+from eventbus.archive.reader import as_of, events_between, events_of, events_of_correlation, last_events_of
 from eventbus.archive.retention import before_pruning
 from eventbus.archive.subqueries import (
     archived,
@@ -24,6 +24,7 @@ __all__ = [
     "begun_before_restore",
     "cut_streams",
     "done_by",
+    "events_between",
     "events_of",
     "events_of_correlation",
     "first_id_at",

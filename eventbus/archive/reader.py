@@ -10,7 +10,8 @@ from uuid import UUID
 
 from django.db import connection
 
-from eventbus.contracts.codec import encode_envelope
+from eventbus.contracts.casting import cast
+from eventbus.contracts.codec import encode_envelope, from_row
 from eventbus.contracts.event import Event
 from eventbus.contracts.rows import WIRE_COLUMNS, WireFields
 
@@ -24,6 +25,11 @@ _LAST_OF_AGGREGATE = f"""
 SELECT {WIRE_COLUMNS}
 FROM event e WHERE aggregate_id = %s AND type = ANY(%s) AND sequence < %s ORDER BY sequence DESC LIMIT %s
 """
+_BETWEEN = f"""
+SELECT {WIRE_COLUMNS}
+FROM event e WHERE type = ANY(%s) AND id >= %s AND id < %s ORDER BY id
+"""
+_END_OF_STEP = "SELECT id FROM event WHERE id >= %s AND id < %s ORDER BY id OFFSET %s LIMIT 1"
 
 # The condition is asked of the streams it is about alone: what names another kind of thing may be no id of theirs.
 _OF_CORRELATION = f"""
@@ -57,6 +63,22 @@ def last_events_of(
     """
     types = sorted({contract.type for contract in contracts})
     return _envelopes(_LAST_OF_AGGREGATE, [str(aggregate_id), types, before, limit])
+
+
+def events_between(contracts: Iterable[type[Event]], first: UUID, end: UUID, *, limit: int) -> tuple[list[Event], UUID]:
+    """Events of these contracts from one id up to another, which is not among them, oldest first; and the id from which
+    to go on, which is `end` when there are no more.
+
+    Looks at `limit` events of any contract, so that a step takes no longer where few are wanted. They come as a
+    consumer of these contracts gets them: each in the version that is named here. Raises InvalidEvent.
+    """
+    read_as = {contract.type: contract for contract in contracts}
+    with connection.cursor() as cursor:
+        cursor.execute(_END_OF_STEP, [first, end, limit])
+        (next_id,) = cursor.fetchone() or (end,)
+        cursor.execute(_BETWEEN, [sorted(read_as), first, next_id])
+        events = [from_row(WireFields(*row)) for row in cursor.fetchall()]
+    return [cast(event, read_as[event.type]) for event in events], next_id
 
 
 def events_of_correlation(

@@ -36,9 +36,9 @@ def worker_kind(group: str) -> str:
 
 
 def expected_kinds() -> list[str]:
-    """The processes that the bus can't do without, by what is declared."""
+    """The processes that the bus and the project can't do without, by what is declared and set."""
     groups = {*consumers_by_group(), bus_settings.SMALL_CONSUMERS, "dead_letters", "eventbus"}
-    return [RELAY, *map(worker_kind, sorted(groups)), "beat"]
+    return [RELAY, *map(worker_kind, sorted(groups)), "beat", *bus_settings.OWN_PROCESSES]
 
 
 def processes() -> list[ProcessStatus]:

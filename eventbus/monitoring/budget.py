@@ -22,6 +22,8 @@ WATCHER = 1
 LOOPS = 4
 #: Celery's worker itself: what it consumes by, and what it sends by.
 CELERY_WORKER = 2
+#: A process of the project's own.
+OWN = 1
 #: Flower listens, asks and shows.
 FLOWER = 3
 COMMANDS = 2
@@ -65,6 +67,7 @@ def needs() -> list[Need]:
         Need(worker_kind("eventbus"), UPKEEP_PROCESSES + HEARTBEAT, CELERY_WORKER + UPKEEP_PROCESSES),
         Need("beat", HEARTBEAT, 1),
         Need("flower", 0, FLOWER),
+        *(Need(kind, OWN + HEARTBEAT, 0) for kind in bus_settings.OWN_PROCESSES),
         # What a person runs beside all that, such as `migrate` and a second command.
         Need("commands", COMMANDS, COMMANDS),
     ]

@@ -126,7 +126,7 @@ def test_rules_and_dashboard_ask_for_what_is_there(live_bus: LiveBus, web: str) 
             *[target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]],
         ]
     )
-    names = set(re.findall(r"\b(?:eventbus|http|mails)_[a-z_]+", asked))
+    names = set(re.findall(r"\b(?:eventbus|http|mails|webhooks?)_[a-z_]+", asked))
     assert len(names) > 15
     # A counter of what has not happened yet has no series. Its type is there.
     declared = set(re.findall(r"^# TYPE (\S+)", text(web), re.MULTILINE))

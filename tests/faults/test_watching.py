@@ -87,20 +87,20 @@ def alive(bus: LiveBus) -> set[str]:
 
 
 def test_every_process_is_missed_within_a_minute(bus: LiveBus) -> None:
-    bus.only("relay", "dead letters hasty", "worker probe", "worker eventbus", "beat", "web")
-    everybody = {"relay", "worker_dead_letters", "worker_probe", "worker_eventbus", "beat", "web"}
+    bus.only("relay", "dead letters hasty", "worker probe", "worker eventbus", "beat", "web", "deliver_webhooks")
+    frozen = ("relay", "worker probe", "beat", "deliver_webhooks")
+    everybody = {"relay", "worker_dead_letters", "worker_probe", "worker_eventbus", "beat", "web", "deliver_webhooks"}
     bus.wait_for(lambda: alive(bus) >= everybody, "all signs of life", 60)
-    bus["relay"].signal(signal.SIGSTOP)
-    bus["worker probe"].signal(signal.SIGSTOP)
-    bus["beat"].signal(signal.SIGSTOP)
+    for name in frozen:
+        bus[name].signal(signal.SIGSTOP)
     bus.kill9("worker eventbus", "web")
     missed = {("relay_missing", "")} | {
-        ("process_missing", kind) for kind in ("worker_probe", "worker_eventbus", "beat", "web")
+        ("process_missing", kind) for kind in ("worker_probe", "worker_eventbus", "beat", "web", "deliver_webhooks")
     }
     bus.wait_for(lambda: missed <= firing(bus), "their alarms", 60)
     assert ("process_missing", "worker_dead_letters") not in firing(bus)
 
-    for name in ("relay", "worker probe", "beat"):
+    for name in frozen:
         bus[name].signal(signal.SIGCONT)
     bus.start("worker eventbus", "web")
     bus.wait_for(lambda: not missed & firing(bus), "their end", 60)

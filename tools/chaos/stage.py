@@ -29,13 +29,16 @@ WORKERS = (
     "worker_notifications",
     "worker_shipping",
     "worker_analytics",
+    "worker_webhooks",
     "worker_consumers",
     "worker_chaos",
 )
+#: What `worker_webhooks` writes down, it sends.
+DELIVERER = "deliver_webhooks"
 DEAD_LETTERS = "worker_dead_letters"
 BEAT, UPKEEP = "beat", "worker_eventbus"
 #: What orders need.
-PRODUCT = (WEB, RELAY, *WORKERS, DEAD_LETTERS)
+PRODUCT = (WEB, RELAY, *WORKERS, DELIVERER, DEAD_LETTERS)
 #: What nobody may miss for a while.
 CARETAKERS = (BEAT, UPKEEP)
 #: One queue of each worker.
@@ -45,6 +48,7 @@ STAFFED = (
     "notifications.deliver_mail",
     "shipping.prepare",
     "analytics.sales_by_day",
+    "webhooks.queue_deliveries",
     "loyalty.count_points",
     "chaos.tally",
 )

@@ -21,6 +21,8 @@ def is_ready(process: Process) -> bool:
             return is_ok(f"http://127.0.0.1:{env['FLOWER_PORT']}/healthcheck")
         case ["relay", *_]:
             return _is_connected(env["DATABASE_URL"], "relay")
+        case ["deliver", "webhooks"]:
+            return _is_connected(env["DATABASE_URL"], "deliver webhooks")
         case ["beat"]:
             return "beat: Starting" in process.says()
         case ["dead", "letters", *_] | [*_, "dead", "letters"]:

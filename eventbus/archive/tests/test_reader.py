@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from eventbus.archive.models import ArchivedEvent
-from eventbus.archive.reader import as_of, events_of, last_events_of
+from eventbus.archive.reader import as_of, events_between, events_of, last_events_of
 from eventbus.archive.subqueries import archived, archived_streams, cut_streams, done_by, ids_of_months, stream_ends
 from eventbus.contracts.event import Event
 from eventbus.db.sql import fetch
@@ -119,3 +119,21 @@ def test_ids_of_months_take_in_whole_months() -> None:
     assert not first <= new_id() < end
     first, end = ids_of_months()
     assert first < new_id() < end
+
+
+def test_events_between_two_ids_come_as_their_consumers_get_them(parcel_id: str) -> None:
+    sent, weighed = ParcelSent(parcel_id=parcel_id), ParcelWeighed(parcel_id=parcel_id)
+    with transaction.atomic():
+        ids = publish(sent, weighed, weighed, sent, sent)
+    found, next_id = events_between([ParcelSent], ids[0], ids[4], limit=10)
+    assert [event.envelope.event_id for event in found] == [ids[0], ids[3]]
+    assert next_id == ids[4]
+
+
+def test_a_step_between_two_ids_looks_at_so_many_events_whatever_they_are(parcel_id: str) -> None:
+    sent, weighed = ParcelSent(parcel_id=parcel_id), ParcelWeighed(parcel_id=parcel_id)
+    with transaction.atomic():
+        ids = publish(weighed, weighed, sent)
+    assert events_between([ParcelSent], ids[0], new_id(), limit=2) == ([], ids[2])
+    found, _ = events_between([ParcelSent], ids[2], new_id(), limit=2)
+    assert [event.envelope.event_id for event in found] == ids[2:]

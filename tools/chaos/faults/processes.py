@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tools.chaos.kinds import Fault, NothingToHit, Scene, kind
-from tools.chaos.stage import BEAT, DEAD_LETTERS, RELAY, UPKEEP, WEB, WORKERS
+from tools.chaos.stage import BEAT, DEAD_LETTERS, DELIVERER, RELAY, UPKEEP, WEB, WORKERS
 from tools.harness.clock import LIBRARY, wrong_by
 from tools.harness.servers import BROKER, MAIL, POSTGRES, signal_if_there
 
@@ -14,7 +14,7 @@ EACH_WORKER = dict.fromkeys(WORKERS, 1)
 
 @kind(
     "kill",
-    {WEB: 3, RELAY: 3, **EACH_WORKER, DEAD_LETTERS: 1, BEAT: 1, UPKEEP: 1, BROKER: 2, POSTGRES: 1},
+    {WEB: 3, RELAY: 3, **EACH_WORKER, DELIVERER: 1, DEAD_LETTERS: 1, BEAT: 1, UPKEEP: 1, BROKER: 2, POSTGRES: 1},
     takes_away=True,
 )
 @contextmanager
