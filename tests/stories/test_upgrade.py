@@ -36,8 +36,12 @@ def releases(tmp_path: Path, mail_sink: MailSink) -> Iterator[tuple[Release, Rel
     if commit is None:
         pytest.skip("no release to upgrade from: no tag before this commit (git fetch --tags --unshallow)")
     name, servers = f"upgrade_{uuid4().hex[:8]}", {name: os.environ.get(name, "") for name in SERVERS}
-    # Whoever has one role for everything goes on so, until the new release starts with two.
-    one_role = {"DATABASE_URL": servers["OWNER_DATABASE_URL"] or servers["DATABASE_URL"], "OWNER_DATABASE_URL": ""}
+    # Whoever has one role and one broker user for everything goes on so, until the new release starts with two of each.
+    one_role = {
+        "DATABASE_URL": servers["OWNER_DATABASE_URL"] or servers["DATABASE_URL"],
+        "OWNER_DATABASE_URL": "",
+        "BROKER_URL": servers["DECLARING_BROKER_URL"] or servers["BROKER_URL"],
+    }
     email = f"smtp://127.0.0.1:{mail_sink.port}"
     before = check_out(commit, tmp_path / "code")
     old, new = (
