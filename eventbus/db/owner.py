@@ -40,7 +40,10 @@ def as_owner() -> Iterator[None]:
 
 @transaction.atomic
 def give_rights(application: str) -> None:
-    """Let the application's role read and write the tables that are there now. For the owner to call."""
+    """Let the application's role read and write the tables that are there now. For the owner to call: what it has
+    itself it keeps, where it is the application's role as well."""
+    if application == connection.settings_dict["USER"]:
+        return
     role = quoted(application)
     fetch(f"GRANT USAGE ON SCHEMA public TO {role}")
     fetch(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")

@@ -86,6 +86,13 @@ def run(server: SmallPostgres, *arguments: str, **env: str) -> str:
     return done.stdout
 
 
+def test_one_role_with_two_addresses_keeps_its_rights(server: SmallPostgres) -> None:
+    run(server, "manage.py", "migrate", "--verbosity", "0", DATABASE_URL=owner_url(server))
+    with psycopg.connect(owner_url(server), autocommit=True) as owner:
+        for part in parts(owner):
+            owner.execute(f"SELECT count(*) FROM {part}")
+
+
 def owner_url(server: SmallPostgres) -> str:
     return server.url.replace("pipeline@", "pipeline:the-owners@")
 

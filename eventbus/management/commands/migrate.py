@@ -9,7 +9,6 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.errors import DeadlockDetected
 
-from eventbus.conf import bus_settings
 from eventbus.db.ddl import is_busy
 from eventbus.db.owner import as_owner, give_rights
 
@@ -40,8 +39,7 @@ class Command(migrate.Command):
         application = connections[options["database"]].settings_dict["USER"]
         with as_owner():
             self._migrate_patiently(*args, **options)
-            if bus_settings.OWNER_DATABASE is not None:
-                give_rights(application)
+            give_rights(application)
 
     def _migrate_patiently(self, *args: Any, **options: Any) -> None:
         connection = connections[options["database"]]
