@@ -49,7 +49,9 @@ class TlsRabbitMQ(Node):
     def __init__(self, authority: Authority, server: Certificate) -> None:
         super().__init__(1, None)
         self.authority, self.server = authority, server
-        self.tls = free_port()
+        # Not those of the cluster: an outgoing connection of a test before may hold one of them.
+        self.epmd, self.tls = free_port(), free_port()
+        self.ports = self.amqp, self.management, self.dist = free_port(), free_port(), free_port()
 
     def prepare(self) -> None:
         super().prepare()
