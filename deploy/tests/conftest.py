@@ -5,6 +5,7 @@ import os
 import re
 import ssl
 import subprocess
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ VALUES = {
     "ALLOWED_HOSTS": HOST,
     "ALARM_EMAIL": "ops@shop.example",
     "ALARM_WEBHOOK_URL": "http://127.0.0.1:9/alarms",
+    "WEBHOOK_KEYS": urlsafe_b64encode(bytes(32)).decode(),
     "CODE_VERSION": "not-of-the-image",
     "CSRF_TRUSTED_ORIGINS": "https://shop.example",
     "HTTPS": "1",
