@@ -112,6 +112,26 @@ class DeliveriesQuery(WebhooksQuery):
     state: DeliveryState | None = None
 
 
+def refuse_words(request: Request) -> None:
+    """The address says it all. Raises a Problem for a query, and for a body that is more than empty."""
+    refuse_query(request)
+    read_body(EmptyBody, request, optional=True)
+
+
+def sending(operation_id: str) -> Operation:
+    """One that sends something and does not wait for what comes of it: its delivery tells."""
+    return Operation(
+        id=operation_id,
+        tag="Webhooks",
+        status=HTTPStatus.ACCEPTED,
+        body=EmptyBody,
+        body_optional=True,
+        answers=answers.DeliveryAnswer,
+        keyed=True,
+        refuses=(NOT_ACTIVE,),
+    )
+
+
 class OwnersView(APIView):
     """What a partner sees: its own. Nobody else's can be found."""
 
@@ -227,8 +247,7 @@ class RotationView(OwnersView):
 
         The answer has the new one; the one before it signs as well for another day.
         """
-        refuse_query(request)
-        read_body(EmptyBody, request, optional=True)
+        refuse_words(request)
         self.webhook(webhook_id)
 
         def rotate() -> dict[str, Any]:
@@ -240,25 +259,13 @@ class RotationView(OwnersView):
 
 
 class PingView(OwnersView):
-    @operation(
-        Operation(
-            id="pingWebhook",
-            tag="Webhooks",
-            status=HTTPStatus.ACCEPTED,
-            body=EmptyBody,
-            body_optional=True,
-            answers=answers.DeliveryAnswer,
-            keyed=True,
-            refuses=(NOT_ACTIVE,),
-        )
-    )
+    @operation(sending("pingWebhook"))
     def post(self, request: Request, webhook_id: UUID) -> HttpResponse:
         """Send a test.
 
         What came of it is in the delivery that the answer names.
         """
-        refuse_query(request)
-        read_body(EmptyBody, request, optional=True)
+        refuse_words(request)
         self.webhook(webhook_id)
 
         def ping() -> dict[str, Any]:
@@ -315,22 +322,10 @@ class DeliveryView(OwnersView):
 
 
 class ResendView(OwnersView):
-    @operation(
-        Operation(
-            id="resendDelivery",
-            tag="Webhooks",
-            status=HTTPStatus.ACCEPTED,
-            body=EmptyBody,
-            body_optional=True,
-            answers=answers.DeliveryAnswer,
-            keyed=True,
-            refuses=(NOT_ACTIVE,),
-        )
-    )
+    @operation(sending("resendDelivery"))
     def post(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> HttpResponse:
         """Send a delivery again, whatever became of it."""
-        refuse_query(request)
-        read_body(EmptyBody, request, optional=True)
+        refuse_words(request)
         delivery = self.delivery(webhook_id, delivery_id)
 
         def resend() -> dict[str, Any]:
